@@ -1,0 +1,218 @@
+"""Results as an experiment would leave them, made up from fixed seeds, for the tests of the report and the crate."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace.results import DatasetResult, MetricValue, Results, RunResult
+
+HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
+"""What a field would hold that wants to be run instead of read."""
+
+DIGITS = tuple(str(digit) for digit in range(10))
+QUESTION = "Which of four model families reads handwritten digits best?"
+RESOLVED = f"""name: quickstart
+description: {QUESTION}
+datasets:
+  digits: {{kind: mnist5k, split: {{by: stratified, train: 0.7, validation: 0.15, test: 0.15, seed: 0}}}}
+models:
+- {{kind: fnn, features: pixels, sweep: {{grid: {{learning_rate: [0.001, 0.003]}}}}}}
+- {{kind: cnn, features: pixels}}
+- {{kind: rnn, features: pixels, cell: gru, hidden: 64}}
+- {{kind: vae, latent: 20}}
+training: {{epochs: 10, seeds: [0, 1, 2]}}
+"""
+
+
+def make_dataset(name: str, kind: str, tasks: tuple[str, ...], num_samples: int, **changes: Any) -> DatasetResult:
+    """Return a dataset of ten shards that two workers wrote."""
+    held_out = round(0.15 * num_samples)
+    sizes = {"train": num_samples - 2 * held_out, "validation": held_out, "test": held_out}
+    dataset = DatasetResult(
+        name=name,
+        kind=kind,
+        tasks=tasks,
+        num_samples=num_samples,
+        split_sizes=sizes,
+        sample_shape=(28, 28),
+        class_names=DIGITS,
+        num_shards=10,
+        tasks_by_worker={"tls://127.0.0.1:41001": 6, "tls://127.0.0.1:41002": 4},
+        digest="sha256:" + 8 * "5a3c91e0",
+        artifact=f"artifacts/shard/{name}-1f0c2a77",
+        licence="CC-BY-SA-3.0",
+        source="https://doi.org/10.1109/5.726791",
+    )
+    return dataclasses.replace(dataset, **changes)
+
+
+def make_metrics(values: Mapping[str, float], noise: np.random.Generator) -> list[MetricValue]:
+    """Return every metric on the validation and the test split."""
+    found = []
+    for split in ("validation", "test"):
+        for metric, value in values.items():
+            exact = float(value + abs(value) * 0.001 * noise.standard_normal())
+            width = 0.012 * abs(value)
+            found.append(MetricValue(metric, split, exact, exact - width, exact + 0.9 * width))
+    return found
+
+
+def make_curves(start: float, end: float, epochs: int, noise: np.random.Generator) -> list[dict[str, float]]:
+    """Return losses that fall from start to end, the validation loss rising a little at the end."""
+    curves = []
+    for epoch in range(1, epochs + 1):
+        train = end + (start - end) * math.exp(-0.7 * epoch) * float(1 + 0.03 * noise.standard_normal())
+        validation = train * (1.05 + 0.015 * max(0, epoch - 6)) * float(1 + 0.01 * noise.standard_normal())
+        row = {"epoch": float(epoch), "train_loss": train, "validation_loss": validation}
+        curves.append({**row, "learning_rate": 0.001, "seconds": 1.5})
+    return curves
+
+
+def make_confusion(accuracy: float, num_classes: int, total: int, noise: np.random.Generator) -> np.ndarray:
+    """Return counts with about this share on the diagonal."""
+    shares = np.full((num_classes, num_classes), (1 - accuracy) / max(1, num_classes - 1))
+    np.fill_diagonal(shares, accuracy)
+    return np.stack([noise.multinomial(total // num_classes, row / row.sum()) for row in shares])
+
+
+def make_images(num_samples: int, noise: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return rings of different sizes, and the same blurred by noise."""
+    y, x = np.mgrid[-1:1:28j, -1:1:28j]
+    radii = np.linspace(0.25, 0.75, num_samples)[:, None, None]
+    inputs = np.exp(-80 * (np.hypot(x, y)[None] - radii) ** 2)
+    blurred = np.exp(-25 * (np.hypot(x, 1.1 * y)[None] - radii) ** 2)
+    return inputs, (blurred + 0.05 * noise.random(inputs.shape)).clip(0, 1)
+
+
+def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any) -> RunResult:
+    """Return a finished run on the digits."""
+    noise = np.random.default_rng([seed, *family.encode(), len(str(changes.get("point", "")))])
+    task = str(changes.get("task", "classification"))
+    run = RunResult(
+        id=f"{family}-{changes.get('dataset', 'digits')}-s{seed}-{noise.integers(16**8):08x}",
+        dataset="digits",
+        family=family,
+        model=family,
+        features="pixels",
+        task=task,
+        seed=seed,
+        point={},
+        status="done",
+        metrics=make_metrics(values, noise),
+        curves=make_curves(2.3, 2.0 * (1.01 - values.get("accuracy", 0.95)), 10, noise),
+        best_epoch=6 + seed,
+        num_parameters=242_762,
+        seconds=14.2 + seed,
+        confusion=make_confusion(values["accuracy"], 10, 750, noise) if task == "classification" else None,
+    )
+    return dataclasses.replace(run, **changes)
+
+
+def quickstart_runs() -> list[RunResult]:
+    """Return the 15 runs of the quickstart."""
+    noise = np.random.default_rng(0)
+    runs = []
+    for rate, accuracy in ((0.001, 0.9496), (0.003, 0.9437)):
+        values = {"accuracy": accuracy, "macro_f1": accuracy - 0.001, "nll": 0.18, "ece": 0.021, "auroc": 0.9969}
+        runs += [make_run("fnn", seed, values, point={"learning_rate": rate}) for seed in range(3)]
+    for family, accuracy, size in (("cnn", 0.9741, 421_642), ("rnn", 0.8742, 18_826)):
+        values = {"accuracy": accuracy, "macro_f1": accuracy - 0.002, "nll": 0.09, "ece": 0.011, "auroc": 0.9991}
+        runs += [make_run(family, seed, values, num_parameters=size) for seed in range(3)]
+    for seed in range(3):
+        values = {"neg_elbo": 143.2 + 0.4 * seed, "reconstruction": 117.9 + 0.3 * seed}
+        curves = make_curves(310, 142 + 0.4 * seed, 10, noise)
+        images = make_images(10, noise)
+        changes = {"task": "density", "features": "raw", "curves": curves, "reconstructions": images}
+        runs.append(make_run("vae", seed, values, num_parameters=652_824, **changes))
+    return runs
+
+
+def make_steps(runs: Sequence[RunResult], datasets: Sequence[DatasetResult]) -> list[dict[str, Any]]:
+    """Return one step per artifact: the shards, the trained runs, and the report."""
+    steps: list[dict[str, Any]] = []
+    shard_ids = {}
+    for dataset in datasets:
+        identity = f"{dataset.name}-1f0c2a77"
+        shard_ids[dataset.name] = identity
+        steps.append(make_step("shard", identity, [], digest=dataset.digest))
+    for run in runs:
+        changes = {"status": run.status, "reason": run.reason, "seconds": run.seconds or 0.0}
+        steps.append(make_step("train", run.id, [shard_ids[run.dataset]], **changes))
+    return steps
+
+
+def make_step(stage: str, identity: str, inputs: list[str], **changes: Any) -> dict[str, Any]:
+    """Return one finished step."""
+    step = {"stage": stage, "id": identity, "artifact": f"artifacts/{stage}/{identity}", "inputs": inputs}
+    step |= {"digest": "sha256:" + 8 * "77b1e0c4", "start": "2026-11-20T10:00:00+00:00"}
+    return step | {"end": "2026-11-20T10:00:14+00:00", "seconds": 14.2, "status": "done", "reason": ""} | changes
+
+
+def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:
+    """Return results with everything around them."""
+    results = Results(
+        experiment="quickstart",
+        description=QUESTION,
+        datasets=datasets,
+        runs=runs,
+        resolved_yaml=RESOLVED,
+        plan_digest="sha256:" + 8 * "c0ffee11",
+        baseline="fnn",
+        versions={"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"},
+        commands=("git checkout 0123abc", "snakemake --cores all --configfile results/quickstart/experiment.yaml"),
+        steps=make_steps(runs, datasets),
+    )
+    return dataclasses.replace(results, **changes)
+
+
+def quickstart() -> Results:
+    """Return a quickstart in which every run finished."""
+    return make_results(quickstart_runs(), [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
+
+
+def broken_quickstart() -> Results:
+    """Return a quickstart with one failed and one missing run."""
+    runs = quickstart_runs()
+    nothing: dict[str, Any] = {"metrics": (), "confusion": None, "best_epoch": None, "seconds": None}
+    failed = {"status": "failed", "reason": "loss is nan at epoch 3, step 41"}
+    runs[4] = dataclasses.replace(runs[4], curves=runs[4].curves[:3], **failed, **nothing)
+    runs[7] = dataclasses.replace(runs[7], status="missing", reason="never started", curves=(), **nothing)
+    return make_results(runs, [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
+
+
+def two_datasets() -> Results:
+    """Return an experiment with classification and regression on two datasets, and no clear winner."""
+    datasets = [
+        make_dataset("wine", "wine", ("classification",), 178, class_names=("barolo", "grignolino", "barbera")),
+        make_dataset("diabetes", "diabetes", ("regression",), 442, class_names=(), sample_shape=(10,)),
+    ]
+    runs = []
+    for family, accuracy, rmse in (("fnn", 0.9629, 54.1), ("linear", 0.9631, 54.3)):
+        for seed in range(3):
+            noise = np.random.default_rng(seed)
+            sample = {"dataset": "wine", "confusion": make_confusion(accuracy, 3, 27, noise)}
+            runs.append(make_run(family, seed, {"accuracy": accuracy + 0.002 * seed, "nll": 0.1}, **sample))
+            values = {"rmse": rmse + 0.4 * seed, "mae": 43.0, "r2": 0.46}
+            runs.append(make_run(family, seed, values, dataset="diabetes", task="regression"))
+    return make_results(runs, datasets, experiment="tables", description="Does depth help on small tables?")
+
+
+def hostile() -> Results:
+    """Return results in which every text wants to be markup."""
+    shards = {"class_names": (*DIGITS[:9], HOSTILE), "licence": HOSTILE, "source": HOSTILE, "artifact": HOSTILE}
+    dataset = make_dataset(HOSTILE, HOSTILE, ("classification", "density"), 5000, digest=HOSTILE, **shards)
+    dataset = dataclasses.replace(dataset, tasks_by_worker={HOSTILE: 10}, split_sizes={HOSTILE: 5000})
+    names = {"dataset": HOSTILE, "features": HOSTILE}
+    runs = [dataclasses.replace(run, id=f"{run.id}{HOSTILE}", **names) for run in quickstart_runs()]
+    runs = [dataclasses.replace(run, model=f"{run.model}{HOSTILE}", family=HOSTILE) for run in runs]
+    runs = [dataclasses.replace(run, point={HOSTILE: HOSTILE, **run.point}) for run in runs]
+    runs[3] = dataclasses.replace(runs[3], status="failed", reason=HOSTILE, metrics=())
+    texts = {"experiment": HOSTILE, "description": HOSTILE, "resolved_yaml": HOSTILE, "plan_digest": HOSTILE}
+    steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
+    around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
+    return make_results(runs, [dataset], **{**texts, **around})

@@ -1,0 +1,1 @@
+"""Headrace: one YAML file in, one report out, for reproducible HPC experiments."""

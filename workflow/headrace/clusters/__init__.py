@@ -1,0 +1,1 @@
+"""One file for every kind of Dask cluster; base.py says what each must give."""

@@ -1,0 +1,40 @@
+"""Dask workers as processes of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from headrace.clusters.base import ClusterSpec
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+class Spec(ClusterSpec):
+    """Processes on the loopback interface, with TLS certificates made for this run alone and no dashboard."""
+
+    @contextmanager
+    def open(self) -> Iterator[Client]:
+        """One thread a worker, so that sums have the same bits whatever the number of workers."""
+        import tempfile
+
+        from distributed import Client, LocalCluster, Security
+
+        with (
+            tempfile.TemporaryDirectory(prefix="headrace-dask-") as scratch,
+            LocalCluster(
+                n_workers=self.workers,
+                threads_per_worker=1,
+                memory_limit=f"{self.worker_memory_mib}MiB",
+                host="127.0.0.1",
+                protocol="tls",
+                security=Security.temporary(),
+                dashboard_address=None,
+                local_directory=scratch,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            client.wait_for_workers(self.workers, timeout=60)
+            yield client

@@ -1,0 +1,172 @@
+"""The typed parts of an experiment file: frozen, nothing extra, nothing coerced.
+
+A string below a field is that field's documentation: the JSON schema and configs/README.md are generated from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=60)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Frozen(BaseModel):
+    """The base of all that stands in an experiment file."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Kind(Frozen):
+    """The parameters of one kind. Every file of a kinds' folder holds one subclass, named `Spec`."""
+
+    kind: Name
+    """Which kind this is: the name of the file that defines it."""
+
+
+class Split(Frozen):
+    """How the samples are divided into the three splits."""
+
+    by: Literal["auto", "stratified", "random"] = "auto"
+    """`stratified` keeps the share of every class, `random` ignores classes; `auto` is `stratified` where there are
+    classes and `random` elsewhere."""
+    train: Fraction = 0.7
+    """Share of the samples that models and preprocessing are fitted on."""
+    validation: Fraction = 0.15
+    """Share of the samples that choose the best epoch."""
+    test: Fraction = 0.15
+    """Share of the samples that the reported metrics come from."""
+    seed: Seed = 0
+    """Seed of the shuffle."""
+
+    @model_validator(mode="after")
+    def _fractions_sum_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + validation + test must sum to 1, not {total:g}")
+        return self
+
+
+class Training(Frozen):
+    """How a model is trained. Every key but `seeds` may be swept; a model may override any of them."""
+
+    epochs: PositiveInt = 10
+    """Passes over the training split."""
+    batch_size: PositiveInt = 128
+    """Samples a step."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """The update rule; `sgd` has a momentum of 0.9."""
+    learning_rate: PositiveFloat = 1e-3
+    """Step size of the optimizer."""
+    weight_decay: NonNegativeFloat = 0.0
+    """L2 penalty, decoupled with `adamw`."""
+    seeds: tuple[Seed, ...] = (0,)
+    """One run for every seed: it decides the initial weights, the order of the samples and all noise."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; `auto` takes a GPU where there is one. Part of a run's identity, since it changes bits."""
+    threads: PositiveInt = 1
+    """CPU threads of one training run. Part of a run's identity, since it changes bits."""
+
+    @model_validator(mode="after")
+    def _seeds_are_distinct(self) -> Self:
+        if not self.seeds:
+            raise ValueError("seeds is empty; give at least one seed")
+        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if twice:
+            raise ValueError(f"seeds has {twice[0]} twice; every seed may appear once")
+        return self
+
+
+class Evaluation(Frozen):
+    """What is computed from the predictions on the test split."""
+
+    bootstrap: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Resamples of the test split behind every interval; 0 for no intervals."""
+    confidence: Fraction = 0.95
+    """Coverage of the intervals."""
+    seed: Seed = 0
+    """Seed of the resampling."""
+    baseline: Name | None = None
+    """Name of the model that the others are compared with."""
+
+
+class RandomSweep(Frozen):
+    """Points drawn at random, the same ones for the same seed."""
+
+    samples: PositiveInt
+    """How many points to draw."""
+    seed: Seed = 0
+    """Seed of the draw."""
+    parameters: Mapping[str, Distribution]
+    """What to draw, and from where: `{uniform: [low, high]}`, `{log_uniform: [low, high]}`,
+    `{integer: [low, high]}` (both ends included) or `{choice: [a, b, c]}`."""
+
+
+class Distribution(Frozen):
+    """Where a random sweep draws one parameter from: exactly one of these."""
+
+    uniform: tuple[float, float] | None = None
+    """Uniform between two numbers."""
+    log_uniform: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Uniform in the logarithm, between two positive numbers."""
+    integer: tuple[int, int] | None = None
+    """Whole numbers between two ends, both included."""
+    choice: tuple[Any, ...] | None = None
+    """One of the values given."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of uniform, log_uniform, integer, choice")
+        bounds = getattr(self, given[0])
+        if given[0] == "choice":
+            if not bounds:
+                raise ValueError("choice is empty; give at least one value")
+        elif not bounds[0] < bounds[1]:
+            raise ValueError(f"{given[0]} needs its first number below its second")
+        return self
+
+
+class Sweep(Frozen):
+    """Which parameters of a model or of its training are varied. Several of the three are multiplied."""
+
+    grid: Mapping[str, tuple[Any, ...]] | None = None
+    """Every combination of the values listed."""
+    zip: Mapping[str, tuple[Any, ...]] | None = None
+    """The first values together, then the second ones, and so on; all lists are of one length."""
+    random: RandomSweep | None = None
+    """Points drawn at random."""
+
+    @model_validator(mode="after")
+    def _nothing_empty_nothing_twice(self) -> Self:
+        if not (self.grid or self.zip or (self.random and self.random.parameters)):
+            raise ValueError("the sweep is empty; give grid, zip or random with at least one parameter")
+        for way, lists in (("grid", self.grid or {}), ("zip", self.zip or {})):
+            for parameter, values in lists.items():
+                if not values:
+                    raise ValueError(f"{way}.{parameter} is empty; give at least one value")
+        for parameter, values in (self.grid or {}).items():
+            for i, value in enumerate(values):
+                if value in values[:i]:
+                    raise ValueError(f"grid.{parameter} has {value!r} twice; every value may appear once")
+        if len({len(values) for values in (self.zip or {}).values()}) > 1:
+            raise ValueError("the lists under zip differ in length; they are walked together")
+        names = [*(self.grid or {}), *(self.zip or {}), *(self.random.parameters if self.random else {})]
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise ValueError(f"{twice[0]} is swept twice; a parameter belongs to one of grid, zip and random")
+        return self
+
+
+RandomSweep.model_rebuild()

@@ -1,0 +1,1 @@
+"""One file for every kind of dataset; base.py says what each must give."""

@@ -1,0 +1,41 @@
+"""The diabetes data that scikit-learn ships."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.datasets.base import DataInfo, DatasetSpec
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Spec(DatasetSpec):
+    """442 patients with 10 measurements each: how far does the disease progress in a year?"""
+
+    def describe(self) -> DataInfo:
+        """Read off the data once; a test holds it to them."""
+        return DataInfo(
+            tasks=("regression",),
+            num_samples=442,
+            shape=(10,),
+            dims=("feature",),
+            num_targets=1,
+            licence="public data of the paper",
+            source="Efron, Hastie, Johnstone and Tibshirani (2004), as shipped by scikit-learn",
+        )
+
+    def open(self) -> xr.Dataset:
+        """Through scikit-learn's loader, unscaled, in its order of rows."""
+        import numpy as np
+        import xarray as xr
+        from sklearn.datasets import load_diabetes
+
+        data = load_diabetes(scaled=False)
+        return xr.Dataset(
+            {
+                "inputs": (("sample", "feature"), data.data.astype(np.float32)),
+                "target": (("sample",), data.target.astype(np.float32)),
+            },
+            attrs={"feature_names": [str(name) for name in data.feature_names]},
+        )

@@ -1,0 +1,53 @@
+"""What an artifact holds, as digests of decoded content: independent of compression, time, host and path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace import stores
+from headrace.errors import StageError
+from headrace.provenance import MANIFEST, digest_json, read_json
+
+NOT_CONTENT = frozenset({"seconds", "samples_per_second", "start", "end", "host", "versions", "peak_memory_mib"})
+"""Keys, at any depth of a JSON file, that may differ between two runs of the same work."""
+
+
+def content_digests(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The digest of every part of an artifact: `part -> SHA-256`. Parts in `known` are not read again."""
+    known = known or {}
+    digests = dict(known)
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder).as_posix()
+        if path.is_dir() or relative == MANIFEST or stores.STORE in path.relative_to(folder).parts:
+            continue
+        digests |= dict(_file_digests(path, relative))
+    if (folder / stores.STORE).exists() and not any(part.startswith(stores.STORE) for part in known):
+        store = folder / stores.STORE
+        digests |= {**stores.shard_digests(store), **stores.small_digests(store)}
+    return digests
+
+
+def _file_digests(path: Path, name: str) -> Iterator[tuple[str, str]]:
+    if path.suffix == ".json":
+        yield name, digest_json(content_of(read_json(path)))
+    elif path.suffix == ".safetensors":
+        for key, values in sorted(stores.load_arrays(path).items()):
+            yield f"{name}/{key}", stores.digest_array(values)
+    else:
+        raise StageError(f"{path}: an artifact may hold JSON, safetensors and Zarr only")
+
+
+def content_of(value: Any) -> Any:
+    """A JSON value without the keys that are not content."""
+    if isinstance(value, Mapping):
+        return {key: content_of(item) for key, item in value.items() if key not in NOT_CONTENT}
+    if isinstance(value, list):
+        return [content_of(item) for item in value]
+    return value
+
+
+def artifact_digest(parts: Mapping[str, str]) -> str:
+    """One digest for a whole artifact."""
+    return digest_json(dict(parts))

@@ -1,0 +1,1 @@
+"""Charts, tables and words of a report, from results as plain data."""

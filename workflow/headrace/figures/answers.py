@@ -1,0 +1,142 @@
+"""What the numbers say, in plain words, and what a reader must know before believing them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.figures.comparisons import Candidate, Comparison, find_metric
+from headrace.figures.numbers import format_mean
+from headrace.results import Results, RunResult
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The question's answer for one task on one dataset."""
+
+    dataset: str
+    task: str
+    headline: str
+    sentences: tuple[str, ...]
+    is_clear: bool
+
+
+def answer(comparison: Comparison) -> Answer:
+    """Say which model is best, and whether the seeds bear that out.
+
+    A difference is called clear when the 95 % intervals of the means over seeds don't overlap. That is stricter than a
+    test of the difference (Schenker & Gentleman 2001, "On Judging the Significance of Differences by Examining the
+    Overlap Between Confidence Intervals"): it errs towards "no clear difference".
+    """
+    best = list(comparison.best.values())
+    headline, sentences, is_clear = _judge(comparison, best)
+    left_out = [model for model in comparison.models if model not in comparison.best]
+    if best and left_out:
+        sentences.append(f"Not ranked for want of a {comparison.metric}: {_join(left_out)}.")
+    if any(comparison.is_swept(candidate.model) for candidate in best):
+        sentences.append(_describe_selection(comparison))
+    return Answer(comparison.dataset, comparison.task, headline, tuple(sentences), is_clear)
+
+
+def _judge(comparison: Comparison, best: Sequence[Candidate]) -> tuple[str, list[str], bool]:
+    if not best:
+        return "No answer: no run finished with a result.", [], False
+    winner, metric = best[0], comparison.metric
+    numbers = [_describe(comparison, candidate) for candidate in best[:2]]
+    if len(best) == 1:
+        alone = "There is no other model to compare it with."
+        return f"{winner.name} is the only model with a result.", [f"Its mean {metric} is {numbers[0]}.", alone], False
+    ranking = f"{winner.name} has the best mean {metric}, {numbers[0]}; {best[1].name} comes next with {numbers[1]}."
+    intervals = [candidate.interval(metric, comparison.split) for candidate in best]
+    if any(math.isnan(end) for interval in intervals[:2] for end in interval):
+        chance = "One seed can't tell a difference from chance."
+        return f"No clear difference between {winner.model} and {best[1].model}.", [ranking, chance], False
+    # An interval that isn't there overlaps everything: its model stays among those that may be as good.
+    tied = [c.model for c, interval in zip(best, intervals, strict=True) if not _are_apart(intervals[0], interval)]
+    if len(tied) > 1:
+        overlap = "Their 95 % intervals over the seeds overlap."
+        return f"No clear difference between {_join(tied)}.", [ranking, overlap], False
+    apart = "The 95 % intervals over the seeds don't overlap."
+    return f"{winner.model} is best.", [ranking, apart], True
+
+
+def _are_apart(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    return first[1] < second[0] or second[1] < first[0]
+
+
+def _describe(comparison: Comparison, candidate: Candidate) -> str:
+    summary = candidate.summary(comparison.metric, comparison.split)
+    mean, deviation = format_mean(summary.mean, summary.standard_deviation)
+    total = len(candidate.runs)
+    seeds = f"{summary.count} seed{'s' if summary.count > 1 else ''}"
+    seeds = seeds if summary.count == total else f"{summary.count} of {total} seeds"
+    return f"{mean} ± {deviation} over {seeds}" if deviation else f"{mean} with {seeds}"
+
+
+def _describe_selection(comparison: Comparison) -> str:
+    chosen = f"Swept settings were chosen by their mean {comparison.metric} on {comparison.selection_split}"
+    if comparison.selection_split != comparison.split:
+        return f"{chosen}; the numbers are from {comparison.split}."
+    return f"{chosen} itself, which flatters the models with many settings."
+
+
+def _join(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def find_problems(results: Results, comparisons: Sequence[Comparison]) -> list[str]:
+    """Return what a reader must know first: what failed, what is missing, which numbers aren't numbers."""
+    problems = [_describe_unfinished(results.runs)]
+    stages = Counter((str(step["stage"]), str(step["status"])) for step in find_broken_steps(results))
+    problems += [f"Stage {stage}: {count} {status}." for (stage, status), count in stages.items()]
+    for comparison in comparisons:
+        for candidate in comparison.candidates:
+            problems += _find_doubts(comparison, candidate)
+    if not results.runs:
+        problems.append("There are no runs: nothing was compared.")
+    return [problem for problem in problems if problem]
+
+
+def find_broken_steps(results: Results) -> list[Mapping[str, Any]]:
+    """Return the steps that aren't done for a reason of their own: neither runs nor what waits for another step."""
+    unfinished = {step["id"] for step in results.steps if step["status"] != "done"}
+    known = {run.id for run in results.runs}
+    return [
+        step
+        for step in results.steps
+        if step["status"] != "done"
+        and step["id"] not in known
+        and unfinished.isdisjoint(set(step["inputs"]) - {step["id"]})
+    ]
+
+
+def _describe_unfinished(runs: Sequence[RunResult]) -> str:
+    states = Counter(run.status for run in runs if run.status != "done")
+    if not states:
+        return ""
+    counts = [
+        f"{count} {'is' if count == 1 else 'are'} {state}" for state, count in states.items() if state != "failed"
+    ]
+    counts = [f"{states['failed']} failed", *counts] if states["failed"] else counts
+    rest = len(runs) - states.total()
+    return f"Of {len(runs)} runs, {_join(counts)}: every number here rests on the other {rest}."
+
+
+def _find_doubts(comparison: Comparison, candidate: Candidate) -> list[str]:
+    doubts = []
+    for run in candidate.finished:
+        broken = [f"{v.metric} ({v.split})" for v in run.metrics if not math.isfinite(v.value)]
+        if broken:
+            doubts.append(f"{run.id} finished, but these of its values aren't finite numbers: {', '.join(broken)}.")
+        if find_metric(run, comparison.metric, comparison.split) is None:
+            doubts.append(f"{run.id} finished without {comparison.metric} on {comparison.split}.")
+    seeds = Counter(run.seed for run in candidate.runs)
+    twice = [str(seed) for seed, count in seeds.items() if count > 1]
+    if twice:
+        doubts.append(
+            f"{candidate.name} on {comparison.dataset} counts the same seed more than once: {', '.join(twice)}."
+        )
+    return doubts

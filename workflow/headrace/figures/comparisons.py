@@ -1,0 +1,178 @@
+"""Which runs belong together: one candidate for every model at one point of the sweep, compared on one dataset."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from headrace.results import MetricValue, Results, RunResult
+from headrace.statistics import Summary, summarise
+
+MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "neg_elbo"}
+"""The metric that answers the question, by task."""
+
+LOWER_IS_BETTER = frozenset({"rmse", "mae", "nll", "ece", "neg_elbo", "reconstruction", "perplexity"})
+HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
+
+SPLITS = ("test", "validation", "train")
+"""In the order in which a report prefers them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One model at one point of the sweep on one dataset: the runs that differ in nothing but their seed."""
+
+    model: str
+    setting: str
+    """The point of the sweep as a reader sees it, with the features where they differ; "" for a model that isn't swept."""
+    family: str
+    runs: tuple[RunResult, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the model and its setting; no two candidates of a comparison share it."""
+        return f"{self.model} ({self.setting})" if self.setting else self.model
+
+    @cached_property
+    def finished(self) -> tuple[RunResult, ...]:
+        """Return the runs that are done."""
+        return tuple(run for run in self.runs if run.status == "done")
+
+    def values(self, metric: str, split: str) -> list[tuple[RunResult, MetricValue]]:
+        """Return one value per finished run that has this metric."""
+        return [(run, value) for run in self.finished if (value := find_metric(run, metric, split)) is not None]
+
+    def summary(self, metric: str, split: str) -> Summary:
+        """Return mean and spread over the seeds."""
+        return summarise([value.value for _, value in self.values(metric, split)])
+
+    def interval(self, metric: str, split: str) -> tuple[float, float]:
+        """Return the interval that a comparison may rest on; nan where there is none.
+
+        It is the t interval over seeds. A model without chance in it gives the same value for every seed, and an
+        interval of width zero that would call any difference clear: then it's the bootstrap interval over samples.
+        """
+        summary = self.summary(metric, split)
+        if summary.low < summary.high or not math.isfinite(summary.low):
+            return summary.low, summary.high
+        values = [value for _, value in self.values(metric, split)]
+        return min(value.low for value in values), max(value.high for value in values)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Every candidate for one task on one dataset."""
+
+    dataset: str
+    task: str
+    metric: str
+    """The main metric."""
+    split: str
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Say which way the main metric goes."""
+        return self.metric in LOWER_IS_BETTER
+
+    @property
+    def models(self) -> list[str]:
+        """Return the models in the order of the experiment file."""
+        return list(dict.fromkeys(candidate.model for candidate in self.candidates))
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Return the metrics of the runs on this split, the main one first."""
+        names = dict.fromkeys(
+            value.metric
+            for candidate in self.candidates
+            for run in candidate.finished
+            for value in run.metrics
+            if value.split == self.split
+        )
+        return sorted(names, key=lambda name: name != self.metric)
+
+    @cached_property
+    def selection_split(self) -> str:
+        """Return the split that chooses a model's point: validation where every finished run has the main metric on it."""
+        finished = [run for candidate in self.candidates for run in candidate.finished]
+        has_validation = all(find_metric(run, self.metric, "validation") is not None for run in finished)
+        return "validation" if finished and has_validation else self.split
+
+    @cached_property
+    def best(self) -> dict[str, Candidate]:
+        """Return every model's best candidate, models without a finite mean left out, the best model first."""
+        chosen: dict[str, Candidate] = {}
+        for model in self.models:
+            ranked = self.rank((c for c in self.candidates if c.model == model), self.selection_split)
+            if ranked and math.isfinite(ranked[0].summary(self.metric, self.split).mean):
+                chosen[model] = ranked[0]
+        return {candidate.model: candidate for candidate in self.rank(chosen.values(), self.split)}
+
+    def is_swept(self, model: str) -> bool:
+        """Say whether a model has more candidates than one."""
+        return sum(candidate.model == model for candidate in self.candidates) > 1
+
+    def rank(self, candidates: Iterable[Candidate], split: str) -> list[Candidate]:
+        """Order by the mean of the main metric, best first; candidates without a finite mean are left out."""
+        sign = 1 if self.lower_is_better else -1
+        means = [(candidate, candidate.summary(self.metric, split).mean) for candidate in candidates]
+        finite = [(candidate, mean) for candidate, mean in means if math.isfinite(mean)]
+        return [candidate for candidate, _ in sorted(finite, key=lambda pair: sign * pair[1])]
+
+
+def find_metric(run: RunResult, metric: str, split: str) -> MetricValue | None:
+    """Return one metric of a run, or None."""
+    return next((value for value in run.metrics if value.metric == metric and value.split == split), None)
+
+
+def format_point(point: Mapping[str, Any]) -> str:
+    """Write a point of the sweep for a reader: `learning_rate=0.003, hidden=[64, 64]`."""
+    return ", ".join(f"{name}={_format_value(value)}" for name, value in point.items())
+
+
+def _format_value(value: Any) -> str:
+    return value if isinstance(value, str) and value.isprintable() else json.dumps(value, default=str)
+
+
+def compare(results: Results) -> list[Comparison]:
+    """Group the runs by dataset and task, in the order of the datasets and then of the runs."""
+    order = {dataset.name: position for position, dataset in enumerate(results.datasets)}
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for run in results.runs:
+        groups.setdefault((run.dataset, run.task), []).append(run)
+    keys = sorted(groups, key=lambda key: order.get(key[0], len(order)))
+    return [_make_comparison(dataset, task, groups[dataset, task]) for dataset, task in keys]
+
+
+def _make_comparison(dataset: str, task: str, runs: Sequence[RunResult]) -> Comparison:
+    present = {(value.metric, value.split) for run in runs if run.status == "done" for value in run.metrics}
+    split = next((split for split in SPLITS if any(other == split for _, other in present)), SPLITS[0])
+    main = MAIN_METRICS.get(task) or min((metric for metric, other in present if other == split), default="value")
+    return Comparison(dataset, task, main, split, _make_candidates(runs))
+
+
+def _make_candidates(runs: Sequence[RunResult]) -> tuple[Candidate, ...]:
+    groups: dict[tuple[str, str, str, str], list[RunResult]] = {}
+    features_of: dict[str, set[str]] = {}
+    for run in runs:
+        # Canonical JSON and not the reader's form, in which 1 and "1" look the same.
+        point = json.dumps(run.point, sort_keys=True, default=str)
+        groups.setdefault((run.model, run.family, run.features, point), []).append(run)
+        features_of.setdefault(run.model, set()).add(run.features)
+    candidates: list[Candidate] = []
+    namesakes: Counter[tuple[str, str]] = Counter()
+    for (model, family, features, _), members in groups.items():
+        parts = [f"features={features}"] if len(features_of[model]) > 1 else []
+        parts += [point] if (point := format_point(members[0].point)) else []
+        namesakes[model, ", ".join(parts)] += 1
+        if (number := namesakes[model, ", ".join(parts)]) > 1:
+            parts += [f"no. {number}"]
+        ordered = tuple(sorted(members, key=lambda run: run.seed))
+        candidates.append(Candidate(model, ", ".join(parts), family, ordered))
+    return tuple(candidates)

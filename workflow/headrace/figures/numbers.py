@@ -1,0 +1,50 @@
+"""Numbers as a reader wants them: as many digits as they are good for."""
+
+from __future__ import annotations
+
+import math
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """Write a number with so many significant digits: 0.9500, 143.2, 21340, 1.200e-05."""
+    if not math.isfinite(value):
+        return str(float(value))
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 <= exponent < 7:
+        return f"{value:.{max(0, digits - 1 - exponent)}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def format_mean(mean: float, deviation: float) -> tuple[str, str]:
+    """Write a mean with four digits, or fewer where its standard deviation drowns them, and the deviation alike.
+
+    The deviation is "" where there is none, that is for fewer than two seeds.
+    """
+    if not math.isfinite(mean) or not math.isfinite(deviation) or deviation == 0:
+        return format_number(mean), "0" if deviation == 0 else ""
+    exponent = math.floor(math.log10(max(abs(mean), deviation)))
+    decimals = min(3 - exponent, 1 - math.floor(math.log10(deviation)))
+    # A spread below the mean's last digit must not read as zero, and a huge one needs an exponent.
+    if not 0 <= decimals <= 7 or float(f"{deviation:.{decimals}f}") == 0:
+        return format_number(mean), format_number(deviation, 2)
+    return f"{mean:.{decimals}f}", f"{deviation:.{decimals}f}"
+
+
+def format_count(count: int | None) -> str:
+    """Write a whole number with thin spaces between thousands."""
+    return "–" if count is None else f"{count:,}".replace(",", "\u202f")
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Write a duration: 0.42 s, 12.3 s, 4 min 05 s, 2 h 03 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 99.95:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,80 @@
+"""What the Snakefile asks for: the plan in the main process, and the jobs' needs everywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from headrace import ownership, yaml_files
+from headrace.errors import InputError
+from headrace.experiment import check_experiment
+from headrace.plan import SITE_KEYS, Plan, Site, log_path, plan_experiment, receipt_path, spec_path
+from headrace.provenance import read_json
+
+
+class Workflow:
+    """One Snakemake process's view of the work.
+
+    Only the main process plans. A process that Snakemake started elsewhere for one job reads the specs that the main
+    one wrote, so that an edit of the experiment or of the code in the meantime cannot mix two experiments.
+    """
+
+    def __init__(self, config: Mapping[str, Any], files: Iterable[str | Path], default: Path, *, is_main: bool) -> None:
+        try:
+            self.site = Site.of(config)
+            self.plan = self._plan(config, [Path(file) for file in files], default) if is_main else None
+        except InputError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
+
+    def _plan(self, config: Mapping[str, Any], files: list[Path], default: Path) -> Plan:
+        experiment = {key: value for key, value in config.items() if key not in SITE_KEYS}
+        if not experiment:
+            files, experiment = [default], yaml_files.read(default)
+        for file in files:
+            yaml_files.read(file)  # Snakemake's own reader lets a key appear twice.
+        plan = plan_experiment(check_experiment(experiment, files), self.site)
+        receipts = frozenset(str(receipt_path(self.site.artifacts, job.stage, job.id)) for job in plan.jobs)
+        ownership.take_over(plan.experiment.name, receipts, self.site.artifacts)
+        return plan
+
+    def start(self) -> None:
+        """Once Snakemake has locked and before the first job."""
+        assert self.plan is not None
+        ownership.note_locks()
+        self.plan.write_specs()
+
+    @cached_property
+    def _needs(self) -> Mapping[tuple[str, str], tuple[tuple[str, str], ...]]:
+        return {(job.stage, job.id): job.needs for job in self.plan.jobs} if self.plan else {}
+
+    def needs(self, stage: str, job: str) -> list[str]:
+        """The receipts that a job waits for."""
+        if self.plan is None:
+            needs = read_json(spec_path(self.site.artifacts, stage, job))["needs"]
+        elif (stage, job) in self._needs:
+            needs = self._needs[stage, job]
+        else:
+            raise ValueError(f"{stage} {job} is not part of this experiment")
+        return [self.receipt(*need) for need in needs]
+
+    def receipt(self, stage: str, job: str = "{job}") -> str:
+        """The receipt of a job, or the pattern of a stage's."""
+        return str(receipt_path(self.site.artifacts, stage, job))
+
+    def log(self, stage: str, job: str = "{job}") -> str:
+        """The log of a job, or the pattern of a stage's."""
+        return str(log_path(self.site.artifacts, stage, job))
+
+    def result(self, file: str) -> str:
+        """A file of the experiment's results."""
+        assert self.plan is not None
+        return str(self.site.results / self.plan.experiment.name / file)
+
+    def last(self, stage: str) -> str:
+        """The id of the one job of `report` or `gate`."""
+        assert self.plan is not None
+        return next(job.id for job in self.plan.jobs if job.stage == stage)

@@ -1,0 +1,1 @@
+"""Blocked matrices and the solvers that run on them."""

@@ -1,0 +1,50 @@
+"""A tall matrix in row blocks that lie on disk, and reductions over them in a fixed order.
+
+Floating-point sums depend on their order. Here the blocks follow from the data's layout alone and partial results are
+added in block order, so the bits are the same for any number of workers, and after one of them was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from distributed import Client
+
+Read = Callable[[], "np.ndarray"]
+
+
+class RowBlocks:
+    """Row blocks given by functions that read them; nothing is held but what a task is working on.
+
+    `readers` each return one block (rows, ...). Tasks run on `client`, or in this process without one.
+    """
+
+    def __init__(self, readers: Sequence[Read], client: Client | None = None) -> None:
+        if not readers:
+            raise ValueError("no blocks")
+        self._readers = tuple(readers)
+        self._client = client
+
+    def map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """`function(block, *arguments)` for every block, in block order."""
+        if self._client is None:
+            return [function(read(), *arguments) for read in self._readers]
+        # Large arguments travel to each worker once, not in every task.
+        shared = [self._client.scatter(argument, broadcast=True, hash=False) for argument in arguments]
+        futures = [self._client.submit(_read_and_call, function, read, *shared, pure=False) for read in self._readers]
+        results: list[Any] = self._client.gather(futures)
+        return results
+
+    def sum(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The sum of `function(block, *arguments)` over the blocks, added one by one in block order."""
+        first, *rest = self.map(function, *arguments)
+        for partial in rest:
+            first = first + partial
+        return first
+
+
+def _read_and_call(function: Callable[..., Any], read: Read, *arguments: Any) -> Any:
+    return function(read(), *arguments)

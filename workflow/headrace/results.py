@@ -1,0 +1,89 @@
+"""What an experiment found out, as plain data: what the report, the table and the crate are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One metric of one run on one split, with its bootstrap interval over the samples of that split."""
+
+    metric: str
+    split: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DatasetResult:
+    """A dataset as it was sharded."""
+
+    name: str
+    kind: str
+    tasks: tuple[str, ...]
+    num_samples: int
+    split_sizes: Mapping[str, int]
+    sample_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    num_shards: int
+    tasks_by_worker: Mapping[str, int]
+    """How many shards each Dask worker wrote."""
+    digest: str
+    artifact: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run: one model family, one point of the sweep, one seed, on one dataset."""
+
+    id: str
+    dataset: str
+    family: str
+    """The model's kind."""
+    model: str
+    """The model's name in the experiment file; the kind unless named."""
+    features: str
+    task: str
+    seed: int
+    point: Mapping[str, Any]
+    """The swept parameters and this run's values of them."""
+    status: str
+    """`done`, `failed` or `missing`."""
+    reason: str = ""
+    metrics: Sequence[MetricValue] = ()
+    curves: Sequence[Mapping[str, float]] = ()
+    """One mapping per epoch: epoch, train_loss, validation_loss, learning_rate, seconds and validation metrics."""
+    best_epoch: int | None = None
+    num_parameters: int | None = None
+    seconds: float | None = None
+    confusion: np.ndarray | None = None
+    """(classes, classes) counts on the test split; rows are the true classes."""
+    reconstructions: tuple[np.ndarray, np.ndarray] | None = None
+    """Some test inputs and their reconstructions, each (samples, height, width), in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the report shows."""
+
+    experiment: str
+    description: str
+    datasets: Sequence[DatasetResult]
+    runs: Sequence[RunResult]
+    resolved_yaml: str
+    plan_digest: str
+    baseline: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+    """Shell lines that rerun the experiment."""
+    steps: Sequence[Mapping[str, Any]] = ()
+    """One entry per artifact, in order of the stages: stage, id, artifact (path), digest, inputs (ids), start, end
+    (ISO 8601), seconds, status, reason."""

@@ -1,0 +1,1 @@
+"""One file for every stage of the workflow: read, call, write."""

@@ -1,0 +1,93 @@
+"""Evaluate: what the best epoch of each run predicts on the test split, as metrics with bootstrap intervals."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headrace import stores
+from headrace.batches import SplitData, read_split
+from headrace.jobs import Job, Making, Task, making
+from headrace.logs import logger
+from headrace.metrics import compute
+from headrace.models.base import ModelSpec, Shapes
+from headrace.provenance import read_json, read_manifest, write_json
+from headrace.registry import restore
+from headrace.training import make_deterministic
+
+COMPUTES = ("batches", "stores", "metrics", "statistics", "training", "models.base")
+NUM_SHOWN = 12
+"""Samples whose reconstruction is kept for the report."""
+
+
+def run(job: Job) -> None:
+    """Evaluate what is not sealed yet; a run that failed has nothing to evaluate."""
+    test: SplitData | None = None
+    for task in job.pending():
+        reason = task.input_failed("run")
+        if reason is not None:
+            logger.warning("evaluate %s: skipped, since its training failed: %s", task.id, reason)
+            continue
+        test = test or read_split(task.input_folder("features"), "test")
+        with making(task) as work:
+            evaluate_one(task, work, test)
+
+
+def evaluate_one(task: Task, work: Making, test: SplitData) -> None:
+    """Predict, judge, and keep what the report shows."""
+    folder = task.input_folder("run")
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    outputs = predict(folder, manifest["spec"], test)
+    shapes = manifest["spec"]["shapes"]
+    shown = {name: outputs.pop(name) for name in ("inputs", "mean") if name in outputs}
+    judged = compute(
+        shapes["task"],
+        outputs,
+        num_resamples=task.spec["bootstrap"],
+        seed=task.spec["seed"],
+        confidence=task.spec["confidence"],
+    )
+    metrics = [{"split": "test"} | {key: _finite(value) for key, value in metric.items()} for metric in judged]
+    write_json(work.folder / "metrics.json", metrics)
+    arrays = {**outputs, **{name: values[:NUM_SHOWN] for name, values in shown.items()}}
+    stores.save_arrays(work.folder / "predictions.safetensors", arrays)
+    logger.info("evaluate %s: %s", task.id, ", ".join(f"{m['metric']} {m['value']:.4g}" for m in judged))
+
+
+@torch.no_grad()
+def predict(folder: Path, spec: dict[str, Any], test: SplitData) -> dict[str, np.ndarray]:
+    """The outputs of a trained run for every sample, in the units of the data, and the targets."""
+    shapes = Shapes(**{**spec["shapes"], "inputs": tuple(spec["shapes"]["inputs"])})
+    family = restore("models", spec["family"], ModelSpec)
+    device = torch.device(spec["training"]["device"])
+    make_deterministic(spec["training"]["threads"])
+    torch.manual_seed(spec["seed"])
+    module = family.build(shapes)
+    module.load_state_dict(
+        {name: torch.from_numpy(value) for name, value in stores.load_arrays(folder / "weights.safetensors").items()}
+    )
+    module.to(device).eval()
+    parts: list[dict[str, np.ndarray]] = []
+    for inputs, _ in test.in_order(1024):
+        predicted = family.predict(module, torch.from_numpy(inputs).to(device), shapes.task)
+        parts.append({name: values.cpu().numpy() for name, values in predicted.items()})
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if shapes.task == "density":
+        return {**outputs, "inputs": test.inputs}
+    assert test.target is not None
+    if shapes.task == "regression":
+        summary = read_json(folder / "summary.json")
+        outputs["prediction"] = outputs["prediction"] * np.array(summary["target_deviation"]) + np.array(
+            summary["target_mean"]
+        )
+    return {**outputs, "target": test.target}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN; an interval that cannot be had is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

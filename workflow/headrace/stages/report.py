@@ -1,0 +1,192 @@
+"""Report: everything an experiment found, in results/NAME."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from headrace import stores
+from headrace.crate import write_crate
+from headrace.datasets.base import DatasetSpec
+from headrace.jobs import Job, environment
+from headrace.logs import logger
+from headrace.metrics import confusion
+from headrace.plan import artifact_path
+from headrace.provenance import read_json, read_manifest, write_atomically, write_json
+from headrace.registry import restore
+from headrace.report import render
+from headrace.results import DatasetResult, MetricValue, Results, RunResult
+
+COMPUTES = ("results",)
+
+
+def run(job: Job) -> None:
+    """Gather, render and write; receipts of the experiment's other plans are withdrawn, since this replaces them."""
+    results = gather(job)
+    folder = Path(job.spec["results"]) / results.experiment
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in job.receipt.parent.glob(f"{results.experiment}-????????.ok"):
+        other.unlink(missing_ok=True)
+        job.receipt_of("gate", other.stem).unlink(missing_ok=True)
+    write_atomically(folder / "results.csv", table(results).encode())
+    write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
+    write_json(folder / "provenance.json", provenance(job, results))
+    write_atomically(folder / "report.html", render(results).encode())
+    write_crate(results, folder)
+    logger.info("report: %s", folder / "report.html")
+
+
+def gather(job: Job) -> Results:
+    """Read what every artifact of the plan says."""
+    spec = job.spec
+    manifests = {(step["stage"], step["id"]): _manifest(job.root, step) for step in spec["steps"]}
+    resolved = yaml.safe_dump(spec["experiment"], sort_keys=False, allow_unicode=True)
+    file = Path(spec["results"]) / spec["experiment"]["name"] / "experiment.yaml"
+    return Results(
+        experiment=spec["experiment"]["name"],
+        description=spec["experiment"]["description"],
+        datasets=[_dataset(job, name, manifests["shard", shard]) for name, shard in spec["shards"].items()],
+        runs=[_run(job, run, manifests) for run in spec["runs"]],
+        resolved_yaml=resolved,
+        plan_digest=spec["plan"],
+        baseline=spec["experiment"]["evaluation"].get("baseline"),
+        versions=environment()["versions"],
+        commands=(f"snakemake --cores all --configfile {file}", f"snakemake --profile slurm --configfile {file}"),
+        steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
+    )
+
+
+def table(results: Results) -> str:
+    """The tidy table: one metric of one run on one split a line."""
+    swept = sorted({name for run in results.runs for name in run.point})
+    columns = ["experiment", "dataset", "family", "model", "features", "task", "run", "seed", *swept]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*columns, "split", "metric", "value", "low", "high"])
+    for run in results.runs:
+        fixed = [results.experiment, run.dataset, run.family, run.model, run.features, run.task, run.id, run.seed]
+        point = [_cell(run.point.get(name, "")) for name in swept]
+        for m in run.metrics:
+            writer.writerow([*fixed, *point, m.split, m.metric, repr(m.value), repr(m.low), repr(m.high)])
+    return buffer.getvalue()
+
+
+def provenance(job: Job, results: Results) -> dict[str, Any]:
+    """Which artifacts the results stand on; `headrace digest` and `headrace verify` start here."""
+    return {
+        "experiment": results.experiment,
+        "plan": results.plan_digest,
+        "root": str(job.root),
+        "artifacts": [{"label": label, **step} for label, step in zip(_labels(job.spec), results.steps, strict=True)],
+        "environment": environment(),
+    }
+
+
+def _labels(spec: Mapping[str, Any]) -> Iterable[list[Any]]:
+    """What each artifact is called in a digest: names of the experiment, since its id holds the code's fingerprint."""
+    names: dict[tuple[str, str], list[Any]] = {}
+    for dataset, shard in spec["shards"].items():
+        names.setdefault(("shard", shard), ["shard", dataset])
+    for name, features in spec["features"].items():
+        names.setdefault(("preprocess", features), ["preprocess", name])
+    for run in spec["runs"]:
+        label = [run["dataset"], run["model"], run["features"], run["point"], run["seed"]]
+        names.setdefault(("train", run["train"]), ["train", *label])
+        names.setdefault(("evaluate", run["evaluate"]), ["evaluate", *label])
+    return [names[step["stage"], step["id"]] for step in spec["steps"]]
+
+
+def _manifest(root: Path, step: Mapping[str, Any]) -> dict[str, Any] | None:
+    manifest = read_manifest(artifact_path(root, step["stage"], step["id"]))
+    return manifest if manifest and manifest["identity"] == step["identity"] else None
+
+
+def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> DatasetResult:
+    spec = restore("datasets", {**job.spec["experiment"]["datasets"][name]}, DatasetSpec)
+    info = spec.describe()
+    folder = artifact_path(job.root, "shard", job.spec["shards"][name])
+    sizes = stores.read_attributes(folder / stores.STORE)["split_sizes"] if manifest else {}
+    return DatasetResult(
+        name=name,
+        kind=spec.kind,
+        tasks=info.tasks,
+        num_samples=info.num_samples,
+        split_sizes=sizes,
+        sample_shape=info.shape,
+        class_names=info.class_names,
+        num_shards=manifest["execution"]["shards"] if manifest else 0,
+        tasks_by_worker=manifest["execution"]["workers"]["tasks"] if manifest else {},
+        digest=manifest["digest"] if manifest else "",
+        artifact=str(folder),
+        licence=info.licence,
+        source=info.source,
+    )
+
+
+def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], Any]) -> RunResult:
+    names = ("dataset", "family", "model", "features", "task", "seed", "point")
+    base: dict[str, Any] = {"id": run["train"], **{name: run[name] for name in names}}
+    trained, evaluated = manifests["train", run["train"]], manifests["evaluate", run["evaluate"]]
+    if trained is None:
+        return RunResult(**base, status="missing", reason="not trained yet")
+    if trained["status"] == "failed":
+        return RunResult(**base, status="failed", reason=trained["reason"], seconds=trained["seconds"])
+    if evaluated is None:
+        return RunResult(**base, status="missing", reason="not evaluated yet", seconds=trained["seconds"])
+    folder = artifact_path(job.root, "train", run["train"])
+    judged = artifact_path(job.root, "evaluate", run["evaluate"])
+    summary = read_json(folder / "summary.json")
+    return RunResult(
+        **base,
+        status="done",
+        metrics=[_metric(metric) for metric in read_json(judged / "metrics.json")],
+        curves=read_json(folder / "curves.json"),
+        best_epoch=summary["best_epoch"],
+        num_parameters=summary["num_parameters"],
+        seconds=trained["seconds"],
+        **_shown(judged, run["task"]),
+    )
+
+
+def _metric(metric: Mapping[str, Any]) -> MetricValue:
+    numbers = {key: float("nan") if metric[key] is None else metric[key] for key in ("value", "low", "high")}
+    return MetricValue(metric=metric["metric"], split=metric["split"], **numbers)
+
+
+def _shown(folder: Path, task: str) -> dict[str, Any]:
+    """Confusion counts, or images and their reconstructions."""
+    arrays = stores.load_arrays(folder / "predictions.safetensors")
+    if task == "classification":
+        probabilities = arrays["probabilities"]
+        return {"confusion": confusion(arrays["target"], probabilities.argmax(axis=1), probabilities.shape[1])}
+    if task == "density" and arrays["inputs"].ndim == 3:
+        return {"reconstructions": (np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1))}
+    return {}
+
+
+def _step(root: Path, step: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+    keys = ("digest", "start", "end", "seconds", "status", "reason")
+    said = (
+        {key: manifest[key] for key in keys}
+        if manifest
+        else {**dict.fromkeys(keys, ""), "status": "missing", "seconds": 0.0}
+    )
+    return {
+        "stage": step["stage"],
+        "id": step["id"],
+        "identity": step["identity"],
+        "artifact": str(artifact_path(root, step["stage"], step["id"])),
+        "inputs": [wanted["id"] for wanted in step["inputs"].values()],
+        **said,
+    }
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,42 @@
+import os
+import sys
+from pathlib import Path
+
+try:
+    from headrace.launch import Workflow
+    from headrace.registry import list_kinds
+except ModuleNotFoundError:
+    print(
+        f"headrace is not installed for {sys.executable}: run `make setup`, then .venv/bin/snakemake",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+
+# The stages are called by name; they must be those of the Python that plans.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+HEADRACE = Workflow(
+    config,
+    workflow.configfiles,
+    default=Path(workflow.current_basedir).parents[1] / "configs" / "quickstart.yaml",
+    is_main=workflow.is_main_process,
+)
+
+
+wildcard_constraints:
+    job="[A-Za-z0-9._-]+",
+
+
+localrules:
+    all,
+    experiment,
+    report,
+    gate,
+
+
+onstart:
+    HEADRACE.start()
+
+
+onsuccess:
+    print(f"report: {HEADRACE.result('report.html')}", file=sys.stderr)

@@ -1,0 +1,25 @@
+# One rule for every model family, so that a profile can give each its own resources: train_cnn: gpu=1.
+for family in list_kinds("models"):
+
+    rule:
+        name:
+            f"train_{family}"
+        input:
+            lambda wildcards, family=family: HEADRACE.needs(
+                "train", f"{family}-{wildcards.job}"
+            ),
+        output:
+            HEADRACE.receipt("train", f"{family}-{{job}}"),
+        log:
+            HEADRACE.log("train", f"{family}-{{job}}"),
+        conda:
+            "../../envs/headrace.yaml"
+        threads: 1
+        resources:
+            mem_mb=4096,
+            runtime=240,
+            gpu=0,
+        params:
+            job=f"{family}-{{job}}",
+        shell:
+            "headrace train {output:q} > {log:q} 2>&1"
