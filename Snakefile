@@ -1,6 +1,10 @@
 include: "workflow/Snakefile"
 
 
+localrules:
+    all,
+
+
 rule all:
     default_target: True
     input:

@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("check", check, "check an experiment file"),
         ("plan", plan, "list the runs and artifacts of an experiment, and what is already done"),
+        ("where", where, "print the path of an experiment's report"),
     ):
         command = add(name, run, text)
         command.add_argument("config", type=Path, nargs="?", default=Path("configs/quickstart.yaml"), metavar="CONFIG")
@@ -93,6 +94,15 @@ def plan(options: argparse.Namespace) -> int:
 
     print(overview(plan_experiment(load_experiment(options.config), _site(options))))
     return 0
+
+
+def where(options: argparse.Namespace) -> int:
+    """Print where the report lies; exit code 1 when there is none yet."""
+    from headrace.experiment import load_experiment
+
+    page: Path = _site(options).results / load_experiment(options.config).name / "report.html"
+    print(f"report: {page}" if page.exists() else f"no report yet; it will be {page}")
+    return 0 if page.exists() else 1
 
 
 def digest(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -23,6 +24,8 @@ class Workflow:
     """
 
     def __init__(self, config: Mapping[str, Any], files: Iterable[str | Path], default: Path, *, is_main: bool) -> None:
+        # The stages are called by name; they must be those of the Python that plans.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
             self.site = Site.of(config)
             self.plan = self._plan(config, [Path(file) for file in files], default) if is_main else None

@@ -190,9 +190,9 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 of what the report is made from, and of the code that makes it."""
         code = code_fingerprint("report", ())
-        template = Path(__file__).parents[1] / "report" / "report.rst"
-        page = hashlib.sha256(template.read_bytes()).hexdigest()
-        return digest_json([self.resolved, [run.describe() for run in self.runs], code, page])
+        pages = (Path(__file__).parents[1] / "report").glob("report.*")
+        parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(pages)]
+        return digest_json([self.resolved, [run.describe() for run in self.runs], code, parts])
 
     @cached_property
     def resolved(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Run:
     def step(self, inputs: Tensor, target: Tensor) -> Tensor:
         """One update; returns the loss without waiting for the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.spec.loss(self.module, inputs, target, self.shapes.task)
+        loss = self.spec.loss(self.module(inputs), inputs, target, self.shapes.task)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
@@ -84,9 +84,10 @@ class Run:
             torch.manual_seed(self.seed)
             for inputs, target in data.in_order(1024):
                 moved, wanted = self._move(inputs, target)
-                loss += float(self.spec.loss(self.module, moved, wanted, self.shapes.task)) * len(inputs)
+                outputs = self.module(moved)
+                loss += float(self.spec.loss(outputs, moved, wanted, self.shapes.task)) * len(inputs)
                 if self.shapes.task == "classification":
-                    predicted = self.spec.predict(self.module, moved, self.shapes.task)["probabilities"].argmax(dim=1)
+                    predicted = self.spec.predict(outputs, moved, self.shapes.task)["probabilities"].argmax(dim=1)
                     correct += int((predicted == wanted).sum())
         metrics = {"validation_loss": loss / len(data)}
         return (

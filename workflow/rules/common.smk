@@ -1,4 +1,3 @@
-import os
 import sys
 from pathlib import Path
 
@@ -11,9 +10,6 @@ except ModuleNotFoundError:
         file=sys.stderr,
     )
     sys.exit(2)
-
-# The stages are called by name; they must be those of the Python that plans.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 HEADRACE = Workflow(
     config,
@@ -28,7 +24,6 @@ wildcard_constraints:
 
 
 localrules:
-    all,
     experiment,
     report,
     gate,

@@ -128,41 +128,56 @@ def _draw_panel(comparison: Comparison, model: str, rows: Sequence[Row], y: alt.
     is_told_apart = 1 < len(names) <= MAX_LEGEND
     legend = alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke") if is_told_apart else None
     domain = alt.Scale(domain=names, range=[colours[candidate.name] for candidate in candidates])
-    epochs = [epoch for row in rows for epoch in row["epoch"]]
-    count = min(6, max(epochs) - min(epochs) + 1)
-    axis = alt.Axis(title="epoch", tickMinStep=1, format="d", tickCount=count, grid=False, labelFlush=False)
-    base = alt.Chart().encode(
-        x=alt.X("epoch:Q", axis=axis, scale=alt.Scale(domain=[min(epochs), max(epochs)], nice=False)),
-        y=y,
-        color=alt.Color("setting:N", legend=legend, scale=domain),
-        tooltip=[alt.Tooltip(f"{name}:N") for name in ("run", "seed", "split", "status")],
-    )
+    shared = {"x": _choose_epoch_axis(rows), "y": y, "color": alt.Color("setting:N", legend=legend, scale=domain)}
     dashes = alt.Scale(domain=["validation", "train"], range=[[1, 0], [4, 3]])
-    lines = base.encode(detail="run:N", strokeDash=alt.StrokeDash("split:N", legend=None, scale=dashes))
-    point = base.encode(
-        tooltip=["run:N", "seed:N", "split:N", "status:N", "epoch:Q", alt.Tooltip("loss:Q", format=".4r")]
-    )
-    best = point.mark_point(size=70, strokeWidth=2, filled=False, opacity=1)
-    layers = [lines.mark_line(strokeWidth=1.5, opacity=0.8), best.transform_filter("datum.epoch === datum.best")]
-    if len(epochs) <= MAX_HOVER_POINTS:
+    dash = alt.StrokeDash("split:N", legend=None, scale=dashes)
+    about_run = ["run:N", "seed:N", "split:N", "status:N"]
+    about_point = [*about_run, "epoch:Q", alt.Tooltip("loss:Q", format=".4r")]
+    # One row is a whole line: a large sweep's page is ten times smaller than with one row per epoch.
+    lines = alt.Chart(alt.NamedData("lines")).transform_flatten(["epoch", "loss"])
+    best = alt.Chart(alt.NamedData("best")).mark_point(size=70, strokeWidth=2, filled=False, opacity=1)
+    layers = [
+        lines.mark_line(strokeWidth=1.5, opacity=0.8).encode(
+            detail="run:N", strokeDash=dash, tooltip=about_run, **shared
+        ),
+        best.encode(tooltip=about_point, **shared),
+    ]
+    if sum(len(row["loss"]) for row in rows) <= MAX_HOVER_POINTS:
         # A line knows the values of its first point alone: unseen circles answer to the mouse with their own.
-        layers.append(point.mark_circle(size=80, opacity=0))
-    # One row is a whole line, which keeps a large sweep's page ten times smaller than one row per epoch.
-    chart = alt.layer(*layers, data=alt.NamedData("lines")).transform_flatten(["epoch", "loss"])
+        layers.append(lines.mark_circle(size=80, opacity=0).encode(tooltip=about_point, **shared))
+    chart = alt.layer(*layers).properties(width="container", height=220)
     words = f"Training and validation loss of {model} on {comparison.dataset} by epoch, one line per run."
-    return finish(chart.properties(width="container", height=220), words, {"lines": rows})
+    return finish(chart, words, {"lines": rows, "best": _select_best(comparison, rows)})
+
+
+def _choose_epoch_axis(rows: Sequence[Row]) -> alt.X:
+    first, last = min(min(row["epoch"]) for row in rows), max(max(row["epoch"]) for row in rows)
+    count = min(6, last - first + 1)
+    axis = alt.Axis(title="epoch", tickMinStep=1, format="d", tickCount=count, grid=False, labelFlush=False)
+    return alt.X("epoch:Q", axis=axis, scale=alt.Scale(domain=[first, last], nice=False))
 
 
 def _tabulate_curves(comparison: Comparison, model: str) -> list[Row]:
-    """Return one row per run and split: its epochs and losses, and on the validation split the best epoch."""
+    """Return one row per run and split: its epochs and its losses."""
     rows = []
     for candidate in comparison.candidates:
         for run in candidate.runs if candidate.model == model else ():
             named = {"setting": candidate.setting or model, "run": run.id, "seed": str(run.seed), "status": run.status}
-            for split, best in (("validation", run.best_epoch), ("train", None)):
+            for split in ("validation", "train"):
                 epochs, losses = _trace_curve(run, f"{split}_loss")
-                rows.append({**named, "split": split, "best": best, "epoch": epochs, "loss": losses})
+                rows.append({**named, "split": split, "epoch": epochs, "loss": losses})
     return [row for row in rows if row["loss"]]
+
+
+def _select_best(comparison: Comparison, rows: Sequence[Row]) -> list[Row]:
+    """Return the points of the validation lines at which their runs were best."""
+    best_epochs = {run.id: run.best_epoch for candidate in comparison.candidates for run in candidate.runs}
+    return [
+        {**row, "epoch": epoch, "loss": loss}
+        for row in rows
+        for epoch, loss in zip(row["epoch"], row["loss"], strict=True)
+        if row["split"] == "validation" and epoch == best_epochs[row["run"]]
+    ]
 
 
 def _trace_curve(run: RunResult, loss: str) -> tuple[list[int], list[float]]:

@@ -29,7 +29,7 @@ class Candidate:
 
     model: str
     setting: str
-    """The point of the sweep as a reader sees it, with the features where they differ; "" for a model that isn't swept."""
+    """The point of the sweep as a reader sees it, with the features where they differ; "" without a sweep."""
     family: str
     runs: tuple[RunResult, ...]
 
@@ -99,7 +99,7 @@ class Comparison:
 
     @cached_property
     def selection_split(self) -> str:
-        """Return the split that chooses a model's point: validation where every finished run has the main metric on it."""
+        """Return the split that chooses a model's point: validation where every finished run was measured on it."""
         finished = [run for candidate in self.candidates for run in candidate.finished]
         has_validation = all(find_metric(run, self.metric, "validation") is not None for run in finished)
         return "validation" if finished and has_validation else self.split

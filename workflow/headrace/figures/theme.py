@@ -70,7 +70,7 @@ def assign_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def write_svg(spec: Spec, path: Path) -> None:
-    """Save a chart as an SVG file, in the light colours and 480 px wide where it would fill the page; needs no network."""
+    """Save a chart as an SVG file in the light colours, 480 px wide where it would fill the page; needs no network."""
     svg = vl_convert.vegalite_to_svg(_for_print(spec), vl_version=vegalite_version(), allowed_base_urls=[])
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(svg, encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace.config import Kind
 from headrace.datasets.base import DataInfo
@@ -44,23 +44,19 @@ class ModelSpec(Kind):
 
     @abstractmethod
     def build(self, shapes: Shapes) -> nn.Module:
-        """A fresh module with weights drawn from torch's default generator."""
+        """A fresh module with weights drawn from torch's default generator; called with inputs (batch, ...)."""
 
-    def loss(self, module: nn.Module, inputs: Tensor, target: Tensor, task: str) -> Tensor:
+    def loss(self, outputs: Any, inputs: Tensor, target: Tensor, task: str) -> Tensor:
         """Mean loss of a batch: cross entropy of the logits in nats, or squared error of the standardised targets.
 
-        inputs (batch, ...), target (batch,) codes or (batch, outputs) numbers.
+        `outputs` is what the module gave for inputs (batch, ...); target (batch,) codes or (batch, outputs) numbers.
         """
         from torch.nn import functional
 
-        outputs = module(inputs)
         if task == "classification":
             return functional.cross_entropy(outputs, target)
         return functional.mse_loss(outputs, target)
 
-    def predict(self, module: nn.Module, inputs: Tensor, task: str) -> dict[str, Tensor]:
+    def predict(self, outputs: Any, inputs: Tensor, task: str) -> dict[str, Tensor]:
         """What is judged: `probabilities` (batch, classes), or `prediction` (batch, outputs) in standardised units."""
-        outputs = module(inputs)
-        if task == "classification":
-            return {"probabilities": outputs.softmax(dim=1)}
-        return {"prediction": outputs}
+        return {"probabilities": outputs.softmax(dim=1)} if task == "classification" else {"prediction": outputs}

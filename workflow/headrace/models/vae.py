@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from headrace.config import PositiveInt
 from headrace.datasets.base import DataInfo
@@ -33,30 +33,35 @@ class Spec(ModelSpec):
 
     def build(self, shapes: Shapes) -> nn.Module:
         """An encoder to the posterior's mean and log variance, and a decoder to the likelihood's parameters."""
+        import torch
         from torch import nn
 
-        size = shapes.num_inputs
-        return nn.ModuleDict(
-            {
-                "encoder": nn.Sequential(
-                    nn.Flatten(), nn.Linear(size, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 2 * self.latent)
-                ),
-                "decoder": nn.Sequential(nn.Linear(self.latent, self.hidden), nn.ReLU(), nn.Linear(self.hidden, size)),
-            }
-        )
+        size, hidden, latent = shapes.num_inputs, self.hidden, self.latent
 
-    def loss(self, module: nn.Module, inputs: Tensor, target: Tensor, task: str) -> Tensor:
+        class Autoencoder(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.encoder = nn.Sequential(
+                    nn.Flatten(), nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent)
+                )
+                self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, size))
+
+            def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                mean, log_variance = self.encoder(inputs).chunk(2, dim=1)
+                sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+                return mean, log_variance, self.decoder(sample)
+
+        return Autoencoder()
+
+    def loss(self, outputs: Any, inputs: Tensor, target: Tensor, task: str) -> Tensor:
         """Mean negative evidence lower bound in nats, one posterior sample an input."""
-        return self.predict(module, inputs, task)["neg_elbo"].mean()
+        return self.predict(outputs, inputs, task)["neg_elbo"].mean()
 
-    def predict(self, module: nn.Module, inputs: Tensor, task: str) -> dict[str, Tensor]:
+    def predict(self, outputs: Any, inputs: Tensor, task: str) -> dict[str, Tensor]:
         """`neg_elbo` (batch,) and its part `reconstruction` (batch,) in nats, and the decoded `mean` (batch, ...)."""
-        import torch
         from torch.nn import functional
 
-        mean, log_variance = module.encoder(inputs).chunk(2, dim=1)  # type: ignore[operator]
-        latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        decoded = module.decoder(latent)  # type: ignore[operator]
+        mean, log_variance, decoded = outputs
         flat = inputs.flatten(1)
         if self.likelihood == "bernoulli":
             reconstruction = functional.binary_cross_entropy_with_logits(decoded, flat, reduction="none").sum(1)

@@ -54,8 +54,8 @@ def evaluate_one(task: Task, work: Making, test: SplitData) -> None:
     )
     metrics = [{"split": "test"} | {key: _finite(value) for key, value in metric.items()} for metric in judged]
     write_json(work.folder / "metrics.json", metrics)
-    arrays = {**outputs, **{name: values[:NUM_SHOWN] for name, values in shown.items()}}
-    stores.save_arrays(work.folder / "predictions.safetensors", arrays)
+    shown = {name: values[:NUM_SHOWN] for name, values in shown.items()}
+    stores.save_arrays(work.folder / "predictions.safetensors", outputs | shown)
     logger.info("evaluate %s: %s", task.id, ", ".join(f"{m['metric']} {m['value']:.4g}" for m in judged))
 
 
@@ -74,7 +74,8 @@ def predict(folder: Path, spec: dict[str, Any], test: SplitData) -> dict[str, np
     module.to(device).eval()
     parts: list[dict[str, np.ndarray]] = []
     for inputs, _ in test.in_order(1024):
-        predicted = family.predict(module, torch.from_numpy(inputs).to(device), shapes.task)
+        moved = torch.from_numpy(inputs).to(device)
+        predicted = family.predict(module(moved), moved, shapes.task)
         parts.append({name: values.cpu().numpy() for name, values in predicted.items()})
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if shapes.task == "density":

@@ -24,7 +24,20 @@ from headrace.registry import restore
 from headrace.report import render
 from headrace.results import DatasetResult, MetricValue, Results, RunResult
 
-COMPUTES = ("results",)
+COMPUTES = (
+    "results",
+    "report",
+    "crate",
+    "metrics",
+    "statistics",
+    "stores",
+    "figures.answers",
+    "figures.charts",
+    "figures.comparisons",
+    "figures.images",
+    "figures.numbers",
+    "figures.theme",
+)
 
 
 def run(job: Job) -> None:

@@ -1,0 +1,42 @@
+# make run [CONFIG=configs/NAME.yaml]   make test   make test-slow   make lint   make clean
+PYTHON ?= python3
+CONFIG ?= configs/quickstart.yaml
+BIN := .venv/bin
+READY := .venv/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run setup test test-slow lint format schema bench clean
+
+run: $(READY)
+	@$(BIN)/headrace check "$(CONFIG)"
+	@$(BIN)/snakemake --cores all --configfile "$(CONFIG)"
+	@$(BIN)/headrace where "$(CONFIG)"
+
+setup: $(READY)
+
+$(READY): pyproject.toml envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Headrace needs Python 3.11 or newer, not %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[demo,test]'
+	@touch $@
+
+test: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term -m "not slow and not gpu"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+lint: $(READY)
+	$(BIN)/python -m pytest -q tests/unit/test_style.py tests/workflow/test_lint.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/snakefmt Snakefile workflow
+
+schema: $(READY)
+	$(BIN)/python -m pytest -q tests/unit/test_schema.py --fix
+
+bench: $(READY)
+	$(BIN)/python tests/benchmarks/$(NAME).py
+
+clean:
+	rm -rf artifacts results .snakemake
