@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.figures.comparisons import Comparison, compare
 from headrace.results import DatasetResult, MetricValue, Results, RunResult
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
@@ -91,7 +92,7 @@ def make_images(num_samples: int, noise: np.random.Generator) -> tuple[np.ndarra
 
 def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any) -> RunResult:
     """Return a finished run on the digits."""
-    noise = np.random.default_rng([seed, *family.encode(), len(str(changes.get("point", "")))])
+    noise = np.random.default_rng([seed, *family.encode(), *str(changes.get("point", "")).encode()])
     task = str(changes.get("task", "classification"))
     run = RunResult(
         id=f"{family}-{changes.get('dataset', 'digits')}-s{seed}-{noise.integers(16**8):08x}",
@@ -142,15 +143,16 @@ def make_steps(runs: Sequence[RunResult], datasets: Sequence[DatasetResult]) -> 
         steps.append(make_step("shard", identity, [], digest=dataset.digest))
     for run in runs:
         changes = {"status": run.status, "reason": run.reason, "seconds": run.seconds or 0.0}
-        steps.append(make_step("train", run.id, [shard_ids[run.dataset]], **changes))
+        inputs = [identity for name, identity in shard_ids.items() if name == run.dataset]
+        steps.append(make_step("train", run.id, inputs, **changes))
     return steps
 
 
 def make_step(stage: str, identity: str, inputs: list[str], **changes: Any) -> dict[str, Any]:
     """Return one finished step."""
     step = {"stage": stage, "id": identity, "artifact": f"artifacts/{stage}/{identity}", "inputs": inputs}
-    step |= {"digest": "sha256:" + 8 * "77b1e0c4", "start": "2026-11-20T10:00:00+00:00"}
-    return step | {"end": "2026-11-20T10:00:14+00:00", "seconds": 14.2, "status": "done", "reason": ""} | changes
+    step |= {"digest": "sha256:" + 8 * "77b1e0c4", "start": "2026-11-20T10:00:00Z"}
+    return step | {"end": "2026-11-20T10:00:14Z", "seconds": 14.2, "status": "done", "reason": ""} | changes
 
 
 def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:
@@ -202,6 +204,17 @@ def two_datasets() -> Results:
     return make_results(runs, datasets, experiment="tables", description="Does depth help on small tables?")
 
 
+def oddities() -> Results:
+    """Return single seeds, values and intervals that aren't numbers, and names that are words of JavaScript."""
+    names = ("constructor", "__proto__", "toString", *DIGITS[3:])
+    dataset = make_dataset("digits", "mnist5k", ("classification",), 5000, class_names=names)
+    runs = [make_run(family, 0, {"accuracy": 0.9}, point={}) for family in ("constructor", "__proto__", "1e5", "nan")]
+    nothing = [MetricValue("accuracy", "test", value, math.nan, math.nan) for value in (0.93, 0.91, math.nan)]
+    runs[2] = dataclasses.replace(runs[2], metrics=nothing[:1], curves=runs[2].curves[:1])
+    runs += [make_run("nan", seed, {"accuracy": 0.9}, metrics=[nothing[seed]]) for seed in (1, 2)]
+    return make_results(runs, [dataset], baseline="constructor")
+
+
 def hostile() -> Results:
     """Return results in which every text wants to be markup."""
     shards = {"class_names": (*DIGITS[:9], HOSTILE), "licence": HOSTILE, "source": HOSTILE, "artifact": HOSTILE}
@@ -216,3 +229,22 @@ def hostile() -> Results:
     steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
     around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
     return make_results(runs, [dataset], **{**texts, **around})
+
+
+def only(runs: Sequence[RunResult]) -> Comparison:
+    """Return the one comparison of some runs on the digits."""
+    (comparison,) = compare(make_results(runs, [make_dataset("digits", "mnist5k", ("classification",), 5000)]))
+    return comparison
+
+
+def exact_runs(
+    model: str, values: list[float], *, validation: list[float] | None = None, **changes: object
+) -> list[RunResult]:
+    """Return one run per value of the test accuracy, without noise."""
+    runs = []
+    for seed, value in enumerate(values):
+        metrics = [MetricValue("accuracy", "test", value, value - 0.01, value + 0.01)]
+        if validation:
+            metrics.append(MetricValue("accuracy", "validation", validation[seed], 0, 1))
+        runs.append(make_run(model, seed, {"accuracy": 0.9}, metrics=metrics, **changes))
+    return runs

@@ -1,8 +1,11 @@
-"""Dask clusters that last for the session, and the lines that the package logs."""
+"""Dask clusters that last for the session, limits on time, and the lines that the package logs."""
 
+import gc
 import logging
 import signal
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,9 +16,22 @@ from headrace.logs import logger
 from headrace.registry import restore
 
 
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Dask leaves sockets to the garbage collector when workers come and go."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
 def start_workers(workers: int) -> Iterator[Client]:
-    with restore("clusters", {"kind": "local", "workers": workers}, ClusterSpec).open() as client:
-        yield client
+    context = restore("clusters", {"kind": "local", "workers": workers}, ClusterSpec).open()
+    with forgiving():
+        client = context.__enter__()
+    yield client
+    with forgiving():
+        context.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +42,13 @@ def one_worker() -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def two_workers() -> Iterator[Client]:
     yield from start_workers(2)
+
+
+@pytest.fixture
+def sockets_may_leak() -> Iterator[None]:
+    """For tests that kill workers."""
+    with forgiving():
+        yield
 
 
 @pytest.fixture

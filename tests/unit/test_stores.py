@@ -110,7 +110,7 @@ def test_rows_per_shard_is_taken_at_its_word(row_bytes: int, rows_per_shard: int
 
 
 def test_rows_per_shard_may_be_given_for_rows_above_a_chunk(run_with_limit) -> None:
-    assert run_with_limit(lambda: choose_layout(100, 2 * MIB, 4), seconds=5) == Layout(100, 4, 1)
+    assert run_with_limit(lambda: choose_layout(100, 2 * MIB, 4), seconds=1) == Layout(100, 4, 1)
 
 
 # Round trips
@@ -184,7 +184,7 @@ def test_a_block_that_is_not_one_shard_is_refused(written: Written, block: np.nd
 
 
 def test_a_block_of_another_dtype_is_refused(written: Written) -> None:
-    with pytest.raises(StageError, match="float32, not .* float64"):
+    with pytest.raises(StageError, match=r"float32, not .* float64"):
         stores.write_shard(written.path, 0, {"inputs": np.zeros((12, 4, 5))})
 
 
@@ -224,22 +224,22 @@ def test_zarr_alone_opens_a_store(written: Written) -> None:
 def test_no_flipped_bit_is_ever_read_as_data(written: Written) -> None:
     generator = np.random.default_rng(11)
     files = chunk_files(written)
-    detected = 0
-    for _ in range(200):
+    num_flips, num_detected = 300, 0
+    for _ in range(num_flips):
         path = files[generator.integers(len(files))]
+        name, shard = path.relative_to(written.path).parts[0], int(path.relative_to(written.path).parts[2])
         content = path.read_bytes()
-        position, bit = generator.integers(len(content)), generator.integers(8)
         damaged = bytearray(content)
-        damaged[position] ^= 1 << bit
+        damaged[generator.integers(len(content))] ^= 1 << generator.integers(8)
         path.write_bytes(damaged)
         try:
-            back = read_all(written)
+            back = stores.read_shard(written.path, shard, name, written.digests[stores.shard_key(name, shard)])
         except StageError:
-            detected += 1
+            num_detected += 1
         else:
-            assert all(np.array_equal(back[name], values) for name, values in written.arrays.items())
+            assert np.array_equal(back, written.arrays[name][written.layout.rows(shard)])
         path.write_bytes(content)
-    assert detected > 150
+    assert num_detected > 0.9 * num_flips
 
 
 def test_no_truncated_file_is_ever_read_as_data(written: Written) -> None:
@@ -286,7 +286,7 @@ ANY_ARRAY = hnp.arrays(
 @settings(deadline=None, max_examples=100)
 def test_digest_does_not_depend_on_memory_order_or_byte_order(values: np.ndarray) -> None:
     digest = stores.digest_array(values)
-    assert stores.digest_array(np.asfortranarray(values)) == digest
+    assert stores.digest_array(values.copy(order="F")) == digest
     assert stores.digest_array(values.astype(values.dtype.newbyteorder(">"))) == digest
     assert stores.digest_array(np.repeat(values[None], 3, axis=0)[1]) == digest
 

@@ -6,7 +6,6 @@ Profile: Provenance Run Crate 0.5, https://w3id.org/ro/wfrun/provenance/0.5, on 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,18 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.file import File
 from rocrate.rocrate import ROCrate
 
+from headrace.provenance import write_atomically
 from headrace.results import DatasetResult, Results
 
 METADATA = "ro-crate-metadata.json"
 WORKFLOW = "experiment.yaml"
 
+WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
     "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
-    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+    WORKFLOW_CRATE: "Workflow RO-Crate",
 }
 
 SNAKEMAKE = "https://snakemake.github.io"
@@ -48,17 +49,13 @@ def write_crate(results: Results, folder: Path) -> None:
     """
     if not (folder / WORKFLOW).is_file():
         raise FileNotFoundError(f"{folder / WORKFLOW}: the crate describes this file, so it has to be written first")
-    text = json.dumps(_describe(results, folder).metadata.generate(), indent=1, ensure_ascii=False)
-    partial = folder / f".{METADATA}.{os.getpid()}.partial"
-    try:
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, folder / METADATA)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = _describe(results, folder).metadata.generate()
+    write_atomically(folder / METADATA, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _describe(results: Results, folder: Path) -> Any:
     crate = ROCrate(version="1.1")
+    crate.metadata["conformsTo"] = [{"@id": crate.metadata.profile}, {"@id": WORKFLOW_CRATE}]
     workflow = _add_workflow(crate, results)
     steps = {stage: _add_step(crate, workflow, stage, results) for stage in _stages(results)}
     sources = {dataset.artifact: _add_dataset(crate, dataset) for dataset in results.datasets}
@@ -72,7 +69,7 @@ def _describe(results: Results, folder: Path) -> Any:
 
 def _add(crate: Any, identity: str, kind: str, **properties: Any) -> Any:
     """Add an entity that isn't a file, without the properties that are None."""
-    return crate.add(ContextEntity(crate, identity, properties={"@type": kind, **_drop_empty(properties)}))
+    return crate.add(ContextEntity(crate, identity, properties={"@type": kind, **_tidy(properties)}))
 
 
 def _reference(part: str, *names: str) -> str:
@@ -101,17 +98,18 @@ def _add_workflow(crate: Any, results: Results) -> Any:
         "encodingFormat": "application/yaml",
         "programmingLanguage": language,
         "version": results.plan_digest,
-        "hasPart": [],
-        "step": [],
+        "conformsTo": {"@id": "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"},
     }
-    workflow = ComputationalWorkflow(crate, dest_path=WORKFLOW, properties=_drop_empty(properties))
+    workflow = ComputationalWorkflow(crate, dest_path=WORKFLOW, properties=_tidy(properties))
     crate.add(workflow)
     crate.mainEntity = workflow
     return workflow
 
 
-def _drop_empty(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in properties.items() if value not in (None, "")}
+def _tidy(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return properties as RO-Crate wants them: nothing empty, and no list of one."""
+    known = {name: value for name, value in properties.items() if value not in (None, "", [])}
+    return {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in known.items()}
 
 
 def _add_step(crate: Any, workflow: Any, stage: str, results: Results) -> Any:
@@ -120,8 +118,8 @@ def _add_step(crate: Any, workflow: Any, stage: str, results: Results) -> Any:
     tool = _add(crate, _reference("tool", stage), "SoftwareApplication", name=f"headrace {stage}", version=version)
     position = str(_stages(results).index(stage) + 1)
     step = _add(crate, _reference("step", stage), "HowToStep", name=stage, position=position, workExample=tool)
-    workflow.append_to("hasPart", tool)
-    workflow.append_to("step", step)
+    workflow.append_to("hasPart", tool, compact=True)
+    workflow.append_to("step", step, compact=True)
     return step
 
 
@@ -155,8 +153,9 @@ def _add_actions(
         artifacts[identity] = _add_artifact(crate, step)
         action = {
             "name": f"{stage} {identity}",
+            "description": f"Stage {stage} made {step['artifact']}",
             "instrument": how_to[stage]["workExample"],
-            "object": inputs or None,
+            "object": inputs,
             "result": artifacts[identity],
             **_describe_outcome(str(step["start"]), str(step["end"]), "" if step["status"] == "done" else _why(step)),
         }
@@ -177,6 +176,8 @@ def _add_artifact(crate: Any, step: Step) -> Any:
 
 def _describe_outcome(start: str, end: str, error: str) -> dict[str, str]:
     status = "FailedActionStatus" if error else "CompletedActionStatus"
+    # Both are ISO 8601, but the profile's validator knows +00:00 and not Z.
+    start, end = (f"{time[:-1]}+00:00" if time.endswith("Z") else time for time in (start, end))
     return {"startTime": start, "endTime": end, "actionStatus": f"http://schema.org/{status}", "error": error}
 
 
@@ -191,8 +192,8 @@ def _add_run(crate: Any, results: Results, workflow: Any, sources: Sequence[Any]
         name=f"Run of experiment {results.experiment}",
         description=results.description,
         instrument=workflow,
-        object=list(sources) or None,
-        result=list(files) or None,
+        object=list(sources),
+        result=list(files),
         **_describe_outcome(*_find_times(results), error),
     )
 

@@ -116,9 +116,12 @@ class Job:
 
     def check_code(self) -> None:
         """Refuse to make an artifact with other code than its name says."""
-        for task in self.tasks:
-            if code_fingerprint(task.stage, task.kinds) != task.code:
-                raise StageError(f"{task.stage} {task.id}: code changed since planning; start the workflow again")
+        planned = [(task.id, task.kinds, task.code) for task in self.tasks]
+        if "code" in self.spec:
+            planned.append((self.id, (), self.spec["code"]))
+        for name, kinds, code in planned:
+            if code_fingerprint(self.stage, kinds) != code:
+                raise StageError(f"{self.stage} {name}: code changed since planning; start the workflow again")
 
     def pending(self) -> Iterator[Task]:
         """The tasks that are not sealed yet."""

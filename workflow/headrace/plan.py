@@ -130,7 +130,9 @@ class Run:
     def describe(self) -> dict[str, Any]:
         """What the report is told."""
         names = ("dataset", "model", "family", "features", "task", "seed", "point")
-        return {**{name: getattr(self, name) for name in names}, "train": self.train.id, "evaluate": self.evaluate.id}
+        parameters = {**self.train.spec["training"], **self.train.spec["family"]}
+        ids = {"train": self.train.id, "evaluate": self.evaluate.id}
+        return {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids}
 
 
 class Plan:
@@ -180,6 +182,7 @@ class Plan:
         return {
             "experiment": self.resolved,
             "plan": self.digest,
+            "code": code_fingerprint("report", ()),
             "runs": [run.describe() for run in self.runs],
             "steps": [artifact.describe() for artifact in self.artifacts],
             "shards": {dataset: artifact.id for dataset, artifact in self.shards.items()},

@@ -54,7 +54,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write readable JSON atomically."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode(), durable=durable)
 
 

@@ -204,7 +204,7 @@ def _draw_confusions(comparison: Comparison, class_names: Sequence[str]) -> list
 def _draw_reconstructions(comparison: Comparison) -> list[Context]:
     panels = []
     for candidate in comparison.best.values():
-        run = next((run for run in candidate.finished if run.reconstructions is not None), None)
+        run = next((run for run in candidate.finished if run.reconstructions and len(run.reconstructions[0])), None)
         if run is not None:
             panels.append({"name": candidate.name, "run": run, **_join_reconstructions(run)})
     return panels
@@ -212,7 +212,9 @@ def _draw_reconstructions(comparison: Comparison) -> list[Context]:
 
 def _join_reconstructions(run: RunResult) -> Context:
     assert run.reconstructions is not None
-    inputs, outputs = (np.asarray(images)[:MAX_IMAGES] for images in run.reconstructions)
+    # Spread over the split, which may be in the order of its classes.
+    chosen = np.unique(np.linspace(0, len(run.reconstructions[0]) - 1, MAX_IMAGES).round().astype(int))
+    inputs, outputs = (np.asarray(images)[chosen] for images in run.reconstructions)
     return {
         "num_images": len(inputs),
         "num_broken": int(np.count_nonzero(~np.isfinite(inputs)) + np.count_nonzero(~np.isfinite(outputs))),

@@ -58,6 +58,8 @@ class RunResult:
     status: str
     """`done`, `failed` or `missing`."""
     reason: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """All parameters of the family and of its training."""
     metrics: Sequence[MetricValue] = ()
     curves: Sequence[Mapping[str, float]] = ()
     """One mapping per epoch: epoch, train_loss, validation_loss, learning_rate, seconds and validation metrics."""

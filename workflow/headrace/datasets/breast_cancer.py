@@ -16,7 +16,7 @@ class Spec(DatasetSpec):
     def describe(self) -> DataInfo:
         """Read off the data once; a test holds it to them."""
         return DataInfo(
-            tasks=("classification",),
+            tasks=("classification", "density"),
             num_samples=569,
             shape=(30,),
             dims=("feature",),

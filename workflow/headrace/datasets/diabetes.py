@@ -16,7 +16,7 @@ class Spec(DatasetSpec):
     def describe(self) -> DataInfo:
         """Read off the data once; a test holds it to them."""
         return DataInfo(
-            tasks=("regression",),
+            tasks=("regression", "density"),
             num_samples=442,
             shape=(10,),
             dims=("feature",),

@@ -35,7 +35,8 @@ def answer(comparison: Comparison) -> Answer:
     headline, sentences, is_clear = _judge(comparison, best)
     left_out = [model for model in comparison.models if model not in comparison.best]
     if best and left_out:
-        sentences.append(f"Not ranked for want of a {comparison.metric}: {_join(left_out)}.")
+        whose = "their" if len(left_out) > 1 else "its"
+        sentences.append(f"Not ranked, since {whose} mean {comparison.metric} isn't a number: {_join(left_out)}.")
     if any(comparison.is_swept(candidate.model) for candidate in best):
         sentences.append(_describe_selection(comparison))
     return Answer(comparison.dataset, comparison.task, headline, tuple(sentences), is_clear)

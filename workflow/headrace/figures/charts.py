@@ -18,8 +18,12 @@ from headrace.results import RunResult
 MAX_SEED_ROWS = 40
 """Candidates in one chart of seeds; the table has them all."""
 
+NAME_OF_KEY = "slice(split(datum.label, '\\n'), 1)"
+
 SEED_HEIGHT = 11
 """Pixels of height that every seed of a candidate gets."""
+
+UNSWEPT = "–"
 
 MAX_LEGEND = 8
 
@@ -43,61 +47,74 @@ def select_shown(comparison: Comparison) -> list[Candidate]:
 def draw_seeds(comparison: Comparison, colours: Mapping[str, str]) -> Spec | None:
     """Draw the main metric: a dot and its bootstrap interval per seed, the mean and its t interval per candidate."""
     shown = select_shown(comparison)
-    seeds = [row for candidate in shown for row in _tabulate_seeds(comparison, candidate)]
-    if not any(math.isfinite(row["value"]) for row in seeds):
+    tables = _tabulate_seeds(comparison, shown)
+    if not tables["seeds"]:
         return None
-    means = [_tabulate_mean(comparison, candidate) for candidate in shown]
-    names = [row["candidate"] for row in means]
-    better = "lower" if comparison.lower_is_better else "higher"
-    axis = alt.Axis(
-        title=f"{comparison.metric} on {comparison.split} ({better} is better)", tickCount=5, labelFlush=False
-    )
-    scale = alt.Scale(zero=False)
-    # A name holds no line break of its own: names are one word and json.dumps escapes those of values.
-    labels = alt.Axis(labelExpr="split(datum.label, '\\n')", labelLineHeight=15, ticks=False, domain=False, title=None)
-    y = alt.Y("candidate:N", sort=names, axis=labels, scale=alt.Scale(paddingInner=0.3, paddingOuter=0.15))
-    colour = alt.Color(
-        "candidate:N", legend=None, scale=alt.Scale(domain=names, range=[colours[c.name] for c in shown])
-    )
-    mean = alt.Chart(alt.NamedData("means")).encode(y=y, color=colour)
-    seed = alt.Chart(alt.NamedData("seeds")).encode(y=y, color=colour, yOffset=alt.YOffset("position:O"))
+    keys = [_make_key(position, candidate.model, candidate.setting) for position, candidate in enumerate(shown)]
+    labels = alt.Axis(labelExpr=NAME_OF_KEY, labelLineHeight=15, ticks=False, domain=False, title=None)
+    y = alt.Y("key:N", sort=keys, axis=labels, scale=alt.Scale(domain=keys, paddingInner=0.3, paddingOuter=0.15))
+    fill = alt.Scale(domain=keys, range=[colours[candidate.name] for candidate in shown])
+    shared: dict[str, Any] = {"y": y, "color": alt.Color("key:N", legend=None, scale=fill)}
+    offset = alt.YOffset("position:O")
     about_mean = [alt.Tooltip(f"{name}:N") for name in ("model", "mean", "95 % interval", "seeds")]
     about_seed = [alt.Tooltip(f"{name}:N") for name in ("model", "seed", "exact", "bootstrap interval", "run")]
-    layers = alt.layer(
-        mean.mark_bar(opacity=0.18).encode(x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q", tooltip=about_mean),
-        seed.mark_rule(opacity=0.5).encode(x="low:Q", x2="high:Q", tooltip=about_seed),
-        seed.mark_circle(size=64, opacity=1).encode(x="value:Q", tooltip=about_seed),
-        mean.mark_tick(thickness=3, opacity=1).encode(x="mean_value:Q", tooltip=about_mean),
-    )
-    height = len(shown) * (14 + SEED_HEIGHT * max(row["position"] + 1 for row in seeds))
-    chart = layers.properties(width="container", height=height)
+    charts = {name: alt.Chart(alt.NamedData(name)).encode(**shared) for name in tables}
+    x = _choose_metric_axis(comparison, tables)
+    layers = {
+        "bands": charts["bands"].mark_bar(opacity=0.18).encode(x=x, x2="high:Q", tooltip=about_mean),
+        "rules": charts["rules"].mark_rule(opacity=0.5).encode(x=x, x2="high:Q", yOffset=offset, tooltip=about_seed),
+        "seeds": charts["seeds"].mark_circle(size=64, opacity=1).encode(x=x, yOffset=offset, tooltip=about_seed),
+        "means": charts["means"].mark_tick(thickness=3, opacity=1).encode(x=x, tooltip=about_mean),
+    }
+    height = len(shown) * (14 + SEED_HEIGHT * max(len(candidate.runs) for candidate in shown))
+    chart = alt.layer(*(layer for name, layer in layers.items() if tables[name]))
     words = f"{comparison.metric} of every seed on {comparison.dataset}, by model."
-    return finish(chart, words, {"seeds": seeds, "means": means})
+    return finish(chart.properties(width="container", height=height), words, tables)
 
 
-def _tabulate_seeds(comparison: Comparison, candidate: Candidate) -> list[Row]:
-    rows = []
-    for position, (run, value) in enumerate(candidate.values(comparison.metric, comparison.split)):
-        interval = f"{format_number(value.low)} to {format_number(value.high)}"
-        numbers = {"value": float(value.value), "low": float(value.low), "high": float(value.high)}
-        texts = {"model": candidate.name, "seed": str(run.seed), "exact": repr(float(value.value)), "run": run.id}
-        named = {"candidate": _break_name(candidate), "position": position, "bootstrap interval": interval}
-        rows.append({**named, **numbers, **texts})
-    return rows
+def _make_key(position: int, *lines: str) -> str:
+    """Return a name for a scale: with its number in front it's unique and never a word like `constructor`.
+
+    Vega keeps some domains in plain objects, in which such a word is taken. An axis shows the key by NAME_OF_KEY.
+    """
+    return "\n".join([str(position), *(line for line in lines if line)])
 
 
-def _tabulate_mean(comparison: Comparison, candidate: Candidate) -> Row:
-    summary = candidate.summary(comparison.metric, comparison.split)
-    numbers = {"mean_value": summary.mean, "low": summary.low, "high": summary.high}
-    interval = (
-        f"{format_number(summary.low)} to {format_number(summary.high)}" if summary.count > 1 else "one seed: none"
-    )
-    texts = {"model": candidate.name, "mean": format_number(summary.mean), "seeds": str(summary.count)}
-    return {"candidate": _break_name(candidate), "95 % interval": interval, **numbers, **texts}
+def _choose_metric_axis(comparison: Comparison, tables: Mapping[str, Sequence[Row]]) -> alt.X:
+    ends = [row[end] for rows in tables.values() for row in rows for end in ("x", "high") if end in row]
+    low, high = min(ends), max(ends)
+    margin = 0 if low < high else 0.01 * abs(low) or 0.01
+    better = "lower" if comparison.lower_is_better else "higher"
+    title = f"{comparison.metric} on {comparison.split} ({better} is better)"
+    axis = alt.Axis(title=title, tickCount=5, labelFlush=False)
+    return alt.X("x:Q", axis=axis, scale=alt.Scale(zero=False, nice=True, domain=[low - margin, high + margin]))
 
 
-def _break_name(candidate: Candidate) -> str:
-    return f"{candidate.model}\n{candidate.setting}" if candidate.setting else candidate.model
+def _tabulate_seeds(comparison: Comparison, candidates: Sequence[Candidate]) -> dict[str, list[Row]]:
+    """Return the dots, their intervals, the means and their bands; what isn't finite has no place to be drawn at."""
+    tables: dict[str, list[Row]] = {"bands": [], "rules": [], "seeds": [], "means": []}
+    for number, candidate in enumerate(candidates):
+        named = {"key": _make_key(number, candidate.model, candidate.setting), "model": candidate.name}
+        for position, (run, metric) in enumerate(candidate.values(comparison.metric, comparison.split)):
+            value, low, high = float(metric.value), float(metric.low), float(metric.high)
+            texts = {"seed": str(run.seed), "run": run.id, "exact": repr(value)}
+            row = {**named, **texts, "position": position, "bootstrap interval": _format_interval(low, high)}
+            tables["seeds"].append({**row, "x": value})
+            tables["rules"].append({**row, "x": low, "high": high})
+        summary = candidate.summary(comparison.metric, comparison.split)
+        interval = _format_interval(summary.low, summary.high)
+        row = {**named, "mean": format_number(summary.mean), "95 % interval": interval, "seeds": str(summary.count)}
+        tables["means"].append({**row, "x": summary.mean})
+        tables["bands"].append({**row, "x": summary.low, "high": summary.high})
+    return {name: [row for row in rows if _can_be_drawn(row)] for name, rows in tables.items()}
+
+
+def _can_be_drawn(row: Row) -> bool:
+    return all(math.isfinite(row[end]) for end in ("x", "high") if end in row)
+
+
+def _format_interval(low: float, high: float) -> str:
+    return "none" if math.isnan(low) else f"{format_number(low)} to {format_number(high)}"
 
 
 def draw_curves(comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Spec]:
@@ -124,11 +141,15 @@ def _choose_loss_axis(low: float, high: float) -> alt.Y:
 
 def _draw_panel(comparison: Comparison, model: str, rows: Sequence[Row], y: alt.Y, colours: Mapping[str, str]) -> Spec:
     candidates = [candidate for candidate in comparison.candidates if candidate.model == model]
-    names = [candidate.setting or model for candidate in candidates]
+    names = [candidate.setting or UNSWEPT for candidate in candidates]
     is_told_apart = 1 < len(names) <= MAX_LEGEND
     legend = alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke") if is_told_apart else None
     domain = alt.Scale(domain=names, range=[colours[candidate.name] for candidate in candidates])
-    shared = {"x": _choose_epoch_axis(rows), "y": y, "color": alt.Color("setting:N", legend=legend, scale=domain)}
+    shared: dict[str, Any] = {
+        "x": _choose_epoch_axis(rows),
+        "y": y,
+        "color": alt.Color("setting:N", legend=legend, scale=domain),
+    }
     dashes = alt.Scale(domain=["validation", "train"], range=[[1, 0], [4, 3]])
     dash = alt.StrokeDash("split:N", legend=None, scale=dashes)
     about_run = ["run:N", "seed:N", "split:N", "status:N"]
@@ -162,7 +183,12 @@ def _tabulate_curves(comparison: Comparison, model: str) -> list[Row]:
     rows = []
     for candidate in comparison.candidates:
         for run in candidate.runs if candidate.model == model else ():
-            named = {"setting": candidate.setting or model, "run": run.id, "seed": str(run.seed), "status": run.status}
+            named = {
+                "setting": candidate.setting or UNSWEPT,
+                "run": run.id,
+                "seed": str(run.seed),
+                "status": run.status,
+            }
             for split in ("validation", "train"):
                 epochs, losses = _trace_curve(run, f"{split}_loss")
                 rows.append({**named, "split": split, "epoch": epochs, "loss": losses})
@@ -198,12 +224,12 @@ def draw_confusion(counts: NDArray[Any], class_names: Sequence[str], model: str,
     num_classes = len(counts)
     names = _name_classes(class_names, num_classes)
     few = num_classes <= MAX_COUNTED_CLASSES
+    keys = [_make_key(position, name) for position, name in enumerate(names)]
     angle = -45 if max(map(len, names)) > 3 else 0
-    across = alt.Axis(title="predicted class", ticks=False, domain=False, labelOverlap=not few, labelAngle=angle)
-    down = alt.Axis(title="true class", ticks=False, domain=False, labelOverlap=not few)
+    shared: dict[str, Any] = {"ticks": False, "domain": False, "labelOverlap": not few, "labelExpr": NAME_OF_KEY}
     base = alt.Chart(alt.NamedData("counts")).encode(
-        x=alt.X("predicted class:N", sort=names, axis=across),
-        y=alt.Y("true class:N", sort=names, axis=down),
+        x=alt.X("column:N", sort=keys, axis=alt.Axis(title="predicted class", labelAngle=angle, **shared)),
+        y=alt.Y("row:N", sort=keys, axis=alt.Axis(title="true class", **shared)),
         tooltip=["true class:N", "predicted class:N", "count:Q", "share of the true class:N"],
     )
     shade = alt.Opacity("share:Q", legend=None, scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0.04, 1]))
@@ -223,6 +249,8 @@ def _tabulate_confusion(counts: NDArray[Any], names: Sequence[str]) -> list[Row]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return [
         {
+            "row": _make_key(true, names[true]),
+            "column": _make_key(predicted, names[predicted]),
             "true class": names[true],
             "predicted class": names[predicted],
             "count": int(counts[true, predicted]),

@@ -19,6 +19,9 @@ MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "nll", "ece", "neg_elbo", "reconstruction", "perplexity"})
 HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
 
+ROUNDING = 1e-12
+"""Relative error of a mean of equal numbers, and then some."""
+
 SPLITS = ("test", "validation", "train")
 """In the order in which a report prefers them."""
 
@@ -48,8 +51,11 @@ class Candidate:
         return [(run, value) for run in self.finished if (value := find_metric(run, metric, split)) is not None]
 
     def summary(self, metric: str, split: str) -> Summary:
-        """Return mean and spread over the seeds."""
-        return summarise([value.value for _, value in self.values(metric, split)])
+        """Return mean and spread over the seeds; a spread that is but rounding is zero."""
+        summary = summarise([value.value for _, value in self.values(metric, split)])
+        if summary.count < 2 or not summary.standard_deviation <= ROUNDING * abs(summary.mean):
+            return summary
+        return Summary(summary.count, summary.mean, 0.0, 0.0, summary.mean, summary.mean)
 
     def interval(self, metric: str, split: str) -> tuple[float, float]:
         """Return the interval that a comparison may rest on; nan where there is none.

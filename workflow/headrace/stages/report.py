@@ -85,7 +85,7 @@ def table(results: Results) -> str:
     writer.writerow([*columns, "split", "metric", "value", "low", "high"])
     for run in results.runs:
         fixed = [results.experiment, run.dataset, run.family, run.model, run.features, run.task, run.id, run.seed]
-        point = [_cell(run.point.get(name, "")) for name in swept]
+        point = [_cell({**run.parameters, **run.point}.get(name, "")) for name in swept]
         for m in run.metrics:
             writer.writerow([*fixed, *point, m.split, m.metric, repr(m.value), repr(m.low), repr(m.high)])
     return buffer.getvalue()
@@ -144,7 +144,7 @@ def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> Dataset
 
 
 def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], Any]) -> RunResult:
-    names = ("dataset", "family", "model", "features", "task", "seed", "point")
+    names = ("dataset", "family", "model", "features", "task", "seed", "point", "parameters")
     base: dict[str, Any] = {"id": run["train"], **{name: run[name] for name in names}}
     trained, evaluated = manifests["train", run["train"]], manifests["evaluate", run["evaluate"]]
     if trained is None:

@@ -1,0 +1,110 @@
+"""What the report says in words: which model is best, whether that is clear, and what to know before believing it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from headrace.figures.answers import answer, find_problems
+from headrace.figures.charts import draw_seeds
+from headrace.figures.comparisons import compare
+from sample_results import broken_quickstart, exact_runs, make_results, only, two_datasets
+
+
+def test_the_best_point_is_chosen_on_validation():
+    good = exact_runs("fnn", [0.90, 0.91], validation=[0.95, 0.95], point={"width": 64})
+    lucky = exact_runs("fnn", [0.99, 0.99], validation=[0.90, 0.90], point={"width": 128})
+    comparison = only([*good, *lucky])
+    assert comparison.selection_split == "validation"
+    assert comparison.best["fnn"].setting == "width=64"
+
+
+def test_without_validation_the_answer_says_that_test_chose():
+    runs = [*exact_runs("fnn", [0.9], point={"width": 1}), *exact_runs("fnn", [0.8], point={"width": 2})]
+    comparison = only(runs)
+    assert comparison.best["fnn"].setting == "width=1"
+    assert any("on test itself" in sentence for sentence in answer(comparison).sentences)
+
+
+def test_candidates_that_read_alike_stay_apart():
+    runs = [run for width in (1, "1") for run in exact_runs("fnn", [0.9], point={"width": width})]
+    names = [candidate.name for candidate in only(runs).candidates]
+    assert names == ["fnn (width=1)", "fnn (width=1, no. 2)"]
+
+
+def test_features_tell_candidates_of_one_model_apart():
+    runs = [run for features in ("raw", "pixels") for run in exact_runs("fnn", [0.9], features=features)]
+    names = [candidate.name for candidate in only(runs).candidates]
+    assert names == ["fnn (features=raw)", "fnn (features=pixels)"]
+
+
+def test_a_clear_answer_names_winner_runner_up_means_and_seeds():
+    runs = [*exact_runs("fnn", [0.90, 0.91, 0.92]), *exact_runs("cnn", [0.97, 0.98, 0.99])]
+    said = answer(only(runs))
+    assert said.is_clear
+    assert said.headline == "cnn is best."
+    assert "0.980 ± 0.010 over 3 seeds; fnn comes next with 0.910 ± 0.010 over 3 seeds" in said.sentences[0]
+
+
+def test_overlapping_intervals_give_no_clear_difference():
+    runs = [*exact_runs("fnn", [0.90, 0.95, 0.97]), *exact_runs("cnn", [0.92, 0.95, 0.98])]
+    said = answer(only(runs))
+    assert not said.is_clear
+    assert said.headline == "No clear difference between cnn and fnn."
+
+
+def test_one_seed_gives_no_clear_difference():
+    said = answer(only([*exact_runs("fnn", [0.5]), *exact_runs("cnn", [0.9])]))
+    assert not said.is_clear
+    assert "No clear difference" in said.headline
+    assert any("One seed" in sentence for sentence in said.sentences)
+
+
+def test_seeds_that_all_agree_prove_nothing_by_themselves():
+    close = [*exact_runs("linear", [0.900, 0.900]), *exact_runs("tree", [0.901, 0.901])]
+    far = [*exact_runs("linear", [0.5, 0.5]), *exact_runs("tree", [0.9, 0.9])]
+    assert not answer(only(close)).is_clear
+    assert answer(only(far)).is_clear
+
+
+def test_equal_seeds_have_no_spread_but_for_rounding():
+    thirds = exact_runs("cnn", [733 / 750] * 3)
+    (candidate,) = only(thirds).candidates
+    assert candidate.summary("accuracy", "test").standard_deviation == 0
+    low, high = candidate.interval("accuracy", "test")
+    assert low < 0.97 < 0.98 < high
+
+
+def test_lower_is_better_for_rmse():
+    comparison = next(comparison for comparison in compare(two_datasets()) if comparison.task == "regression")
+    assert list(comparison.best) == ["fnn", "linear"]
+
+
+def test_failed_and_missing_runs_are_problems_and_count_against_the_seeds():
+    results = broken_quickstart()
+    comparisons = compare(results)
+    problems = find_problems(results, comparisons)
+    assert problems == ["Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13."]
+    assert "over 2 of 3 seeds" in answer(comparisons[0]).sentences[0]
+
+
+def test_values_that_are_not_numbers_are_problems_and_never_win():
+    runs = [*exact_runs("fnn", [0.9, 0.9]), *exact_runs("cnn", [math.nan, 0.99])]
+    comparison = only(runs)
+    assert list(comparison.best) == ["fnn"]
+    said = answer(comparison)
+    assert any("Not ranked" in sentence and "cnn" in sentence for sentence in said.sentences)
+    problems = find_problems(make_results(runs, []), [comparison])
+    assert any("accuracy (test)" in problem and runs[2].id in problem for problem in problems)
+
+
+def test_a_seed_that_counts_twice_is_a_problem():
+    runs = exact_runs("fnn", [0.9]) * 2
+    assert any("more than once" in problem for problem in find_problems(make_results(runs, []), [only(runs)]))
+
+
+def test_nothing_finished_is_no_answer():
+    runs = [dataclasses.replace(run, status="failed", metrics=()) for run in exact_runs("fnn", [0.9])]
+    comparison = only(runs)
+    assert answer(comparison).headline.startswith("No answer")
+    assert draw_seeds(comparison, {}) is None

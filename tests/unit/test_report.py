@@ -1,0 +1,287 @@
+"""The report as a reader meets it: what the page says, and that nothing in it can be more than text."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import html.parser
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.figures.numbers import format_number
+from headrace.report import embed_json, render
+from headrace.results import MetricValue, Results
+from sample_results import (
+    HOSTILE,
+    broken_quickstart,
+    hostile,
+    make_dataset,
+    make_results,
+    make_step,
+    quickstart,
+    quickstart_runs,
+    two_datasets,
+)
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+@functools.cache
+def rendered(make: Callable[[], Results]) -> str:
+    """Return the report of a sample."""
+    return render(make())
+
+
+class Page(html.parser.HTMLParser):
+    """A page as a browser splits it: its tags, its text, and what its scripts and styles hold."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.sources: list[tuple[str, dict[str, str], str]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag in {"td", "th"}:
+            self.words.append(" ")
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in {"script", "style"}:
+            tag, attributes = next(pair for pair in reversed(self.tags) if pair[0] == self.open[-1])
+            self.sources.append((tag, attributes, data))
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """Return what a reader sees, with single spaces."""
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+    def attributes(self, name: str) -> list[str]:
+        """Return every value of an attribute."""
+        return [values[name] for _, values in self.tags if name in values]
+
+    @property
+    def specs(self) -> list[dict]:
+        """Return the charts."""
+        return [
+            json.loads(data) for _, attributes, data in self.sources if attributes.get("type") == "application/json"
+        ]
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    """Return the report of a quickstart in which all went well."""
+    return Page(rendered(quickstart))
+
+
+def replaced(**changes: object) -> Page:
+    """Return the report of a changed quickstart."""
+    return Page(render(dataclasses.replace(quickstart(), **changes)))
+
+
+def test_the_page_is_one_well_formed_document(page):
+    assert page.open == []
+    headings = [tag for tag, _ in page.tags if re.fullmatch("h[1-4]", tag)]
+    assert headings.count("h1") == 1
+    identities = page.attributes("id")
+    assert len(set(identities)) == len(identities)
+    targets = [link[1:] for link in page.attributes("href") if link.startswith("#")]
+    assert set(targets) <= set(identities)
+
+
+def test_question_answer_and_runner_up_come_first(page):
+    text = page.text
+    assert "Which of four model families reads handwritten digits best?" in text
+    for words in (
+        "cnn is best.",
+        "over 3 seeds; fnn (learning_rate=0.001) comes next with",
+        "chosen by their mean accuracy on validation",
+    ):
+        assert words in text
+    assert text.index("cnn is best.") < text.index("Learning curves", text.index("cnn is best."))
+    assert "Read this first" not in text
+    assert "None: every run finished." in text
+
+
+def test_every_value_of_every_seed_is_on_the_page_exactly_and_readably(page):
+    exact = set(page.attributes("value"))
+    for run in quickstart_runs():
+        assert run.id in page.text
+        for metric in run.metrics:
+            assert repr(metric.value) in exact
+            assert format_number(metric.value) in page.text
+            interval = f"[{format_number(metric.low)}, {format_number(metric.high)}]"
+            assert interval in page.text
+
+
+def test_rows_say_parameters_time_and_the_distance_from_the_baseline(page):
+    for words in ("421 642", "15.2 s", "vs fnn", "baseline", "chosen on validation", "+0.0"):
+        assert words in page.text
+
+
+def test_data_splits_workers_and_origin_are_on_the_page(page):
+    for words in ("mnist5k", "train 3 500", "validation 750", "tls://127.0.0.1:41002", "10, written by 2 workers"):
+        assert words in page.text
+    for words in ("CC-BY-SA-3.0", "sha256:5a3c91e0", "28 × 28", "artifacts/shard/digits-1f0c2a77"):
+        assert words in page.text
+    assert "https://doi.org/10.1109/5.726791" in page.attributes("href")
+
+
+def test_how_to_reproduce_is_on_the_page(page):
+    for words in (
+        "snakemake --cores all --configfile results/quickstart/experiment.yaml",
+        "torch 2.13.0",
+        "sha256:c0ffee11",
+    ):
+        assert words in page.text
+    assert "cell: gru, hidden: 64" in page.text
+
+
+def test_charts_and_images_are_all_there(page):
+    assert len(page.specs) == 9
+    images = [values for tag, values in page.tags if tag == "img"]
+    assert len(images) == 2
+    assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in images)
+
+
+def test_tables_have_captions_and_scopes(page):
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("caption") == tags.count("table")
+    assert all(values.get("scope") in {"col", "row"} for tag, values in page.tags if tag == "th")
+
+
+@pytest.mark.parametrize("make", [quickstart, hostile, two_datasets])
+def test_the_page_loads_nothing(make):
+    page = Page(rendered(make))
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "base", "form", "video", "audio"}
+    loading = [
+        (tag, name) for tag, values in page.tags for name in values if name in {"src", "srcset", "action", "data"}
+    ]
+    assert set(loading) <= {("img", "src")}
+    assert all(source.startswith("data:image/png") for source in page.attributes("src"))
+    assert all(tag == "a" for tag, values in page.tags if values.get("href", "").startswith("http"))
+    styles = [data for tag, _, data in page.sources if tag == "style"]
+    assert not any("url(" in style or "@import" in style for style in styles)
+
+
+def test_the_policy_admits_the_scripts_by_their_hash_and_nothing_else():
+    page = Page(rendered(hostile))
+    (policy,) = [values["content"] for _, values in page.tags if values.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    code = [data for tag, values, data in page.sources if values.get("type") != "application/json"]
+    digests = {base64.b64encode(hashlib.sha256(data.encode()).digest()).decode() for data in code}
+    assert len(code) == 3
+    assert digests == set(re.findall(r"'sha256-([^']+)'", policy))
+
+
+def test_hostile_strings_stay_text():
+    text = rendered(hostile)
+    page = Page(text)
+    assert "<img src=x" not in text
+    assert page.open == []
+    assert all(values["src"].startswith("data:") for tag, values in page.tags if tag == "img")
+    assert not [name for _, values in page.tags for name in values if name.startswith("on")]
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 11
+    visible = re.sub(r"\s+", " ", HOSTILE)
+    assert page.text.count(visible) > 50
+    assert len(page.specs) == 9
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", "<ScRiPt>", "\x00", "😀"])
+def test_embedded_json_survives_any_string(text):
+    embedded = str(embed_json({text: [text]}))
+    assert not set("<>&\u2028\u2029") & set(embedded)
+    assert json.loads(embedded) == {text: [text]}
+
+
+def test_failed_and_missing_runs_are_said_first_and_explained():
+    page = Page(rendered(broken_quickstart))
+    text = page.text
+    assert "Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13." in text
+    assert text.index("Of 15 runs") < text.index("cnn is best.")
+    for words in ("loss is nan at epoch 3, step 41", "never started", "2 of 3"):
+        assert words in text
+    failed = next(run for run in broken_quickstart().runs if run.status == "failed")
+    assert failed.id in text[text.index("Failures", text.index("Data and splits")) :]
+
+
+def test_a_failed_step_that_is_no_run_is_said_first():
+    steps = [
+        make_step("preprocess", "pixels-1", [], status="failed", reason="disk full"),
+        make_step("train", "x", ["pixels-1"], status="missing"),
+    ]
+    text = replaced(steps=steps).text
+    assert "Stage preprocess: 1 failed." in text
+    assert "disk full" in text
+    assert "Stage train" not in text
+
+
+def test_a_value_that_is_no_number_is_said_first():
+    runs = quickstart_runs()
+    broken = MetricValue("accuracy", "test", math.nan, math.nan, math.nan)
+    runs[6] = dataclasses.replace(runs[6], metrics=[broken])
+    page = replaced(runs=runs)
+    assert f"{runs[6].id} finished, but these of its values aren't finite numbers: accuracy (test)." in page.text
+    assert "Not ranked, since its mean accuracy isn't a number: cnn." in page.text
+
+
+def test_a_broken_reconstruction_is_said():
+    runs = quickstart_runs()
+    inputs, outputs = runs[-3].reconstructions
+    runs[-3] = dataclasses.replace(runs[-3], reconstructions=(inputs, outputs * math.nan))
+    assert f"{outputs.size} pixels aren't finite numbers" in replaced(runs=runs).text
+
+
+def test_no_clear_difference_is_said():
+    assert "No clear difference between fnn and linear." in Page(rendered(two_datasets)).text
+
+
+def test_an_experiment_without_runs_still_makes_a_page():
+    empty = make_results([], [make_dataset("digits", "mnist5k", ("classification",), 5000)], description="")
+    page = Page(render(empty))
+    assert "There are no runs: nothing was compared." in page.text
+    assert page.specs == []
+
+
+def test_results_that_hold_only_what_they_must_make_a_page():
+    bare = Results(
+        "x", "", [], [dataclasses.replace(quickstart_runs()[0], metrics=(), curves=())], "name: x", "sha256:0"
+    )
+    assert "No answer: no run finished with a result." in Page(render(bare)).text
+
+
+def test_a_source_is_a_link_only_when_it_is_a_web_address():
+    dataset = make_dataset("digits", "mnist5k", ("classification",), 5000, source="javascript:alert(1)")
+    page = replaced(datasets=[dataset])
+    assert "javascript:alert(1)" in page.text
+    assert not any(link.startswith("javascript") for link in page.attributes("href"))
+
+
+def test_the_same_results_give_the_same_page():
+    assert render(broken_quickstart()) == rendered(broken_quickstart)
+
+
+def test_the_page_fits_in_a_mail():
+    assert len(rendered(quickstart).encode()) < 1_500_000
+
+
+def test_the_page_names_no_path_of_this_machine():
+    assert str(Path(__file__).parents[2]) not in rendered(quickstart)

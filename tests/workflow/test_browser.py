@@ -1,0 +1,170 @@
+"""The report in a real browser: it draws, it asks nobody for anything, and runs nothing but its own scripts."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from headrace.report import render
+from headrace.results import Results
+from sample_results import broken_quickstart, hostile, oddities, quickstart
+
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Yield Debian's chromium; on CI it has to be there."""
+    executable = shutil.which("chromium")
+    if executable is None and os.environ.get("CI"):
+        pytest.fail("chromium is missing: apt-get install chromium")
+    if executable is None:
+        pytest.skip("chromium is missing: apt-get install chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@functools.cache
+def rendered(make: Callable[[], Results]) -> str:
+    """Return the report of a sample."""
+    return render(make())
+
+
+class Visit:
+    """A page that was opened and has drawn its charts, and what happened meanwhile."""
+
+    def __init__(self, browser, path: Path, make: Callable[[], Results], **options: object) -> None:
+        path.write_text(rendered(make), encoding="utf-8")
+        self.address = path.as_uri()
+        self.page = browser.new_page(**options)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(self.address)
+        self.num_charts = self.page.locator(".chart").count()
+        drawn = "() => document.querySelectorAll('.chart svg').length === document.querySelectorAll('.chart').length"
+        self.page.wait_for_function(drawn)
+
+    def style(self, selector: str, name: str) -> str:
+        """Return a computed style."""
+        script = "([selector, name]) => getComputedStyle(document.querySelector(selector)).getPropertyValue(name)"
+        return self.page.evaluate(script, [selector, name])
+
+
+@pytest.fixture
+def visit(browser, tmp_path) -> Iterator:
+    """Yield a function that opens the report of a sample."""
+    visits: list[Visit] = []
+
+    def open_report(make: Callable[[], Results], **options: object) -> Visit:
+        visits.append(Visit(browser, tmp_path / f"report-{len(visits)}.html", make, **options))
+        return visits[-1]
+
+    yield open_report
+    for opened in visits:
+        opened.page.close()
+
+
+@pytest.mark.parametrize("make", [quickstart, broken_quickstart])
+def test_every_chart_is_drawn_without_a_complaint_or_a_request(visit, make):
+    seen = visit(make)
+    assert seen.num_charts == 9
+    assert seen.page.locator(".chart svg .mark-symbol path").count() >= 15
+    assert seen.complaints == []
+    assert seen.requests == [seen.address]
+
+
+def test_odd_names_and_values_are_drawn_too(visit):
+    seen = visit(oddities)
+    assert seen.num_charts == 1 + 4 + 3
+    axis = seen.page.locator(".chart svg").first.text_content()
+    assert all(name in axis for name in ("constructor", "__proto__", "1e5", "nan"))
+    assert seen.complaints == []
+
+
+def test_hostile_names_are_read_and_not_run(visit):
+    seen = visit(hostile)
+    assert seen.page.evaluate("window.hacked") is None
+    assert seen.page.locator("img[src=x]").count() == 0
+    assert seen.page.locator("script").count() == 9 + 2
+    assert "onerror" in seen.page.locator("h1").inner_text()
+    assert "onerror" in seen.page.locator(".chart svg").first.text_content()
+    assert seen.complaints == []
+    assert seen.requests == [seen.address]
+
+
+def test_a_hostile_tooltip_is_read_and_not_run(visit):
+    seen = visit(hostile)
+    seen.page.locator(".chart svg .mark-symbol path").first.hover()
+    tooltip = seen.page.locator("#vg-tooltip-element")
+    tooltip.wait_for(state="visible")
+    assert "<img src=x onerror=" in tooltip.inner_text()
+    assert seen.page.evaluate("window.hacked") is None
+    assert tooltip.locator("img").count() == 0
+    assert seen.complaints == []
+
+
+def test_a_dot_tells_its_run_and_value(visit):
+    seen = visit(quickstart)
+    seen.page.locator(".chart svg .mark-symbol path").first.hover()
+    tooltip = seen.page.locator("#vg-tooltip-element")
+    tooltip.wait_for(state="visible")
+    run = quickstart().runs[0]
+    assert run.id in tooltip.inner_text()
+    accuracy = next(value for value in run.metrics if (value.metric, value.split) == ("accuracy", "test"))
+    assert repr(accuracy.value) in tooltip.inner_text()
+
+
+def test_dark_and_light_follow_the_reader(visit):
+    seen = visit(quickstart)
+    label = ".chart svg .role-axis-label text"
+    light = [seen.style("body", "background-color"), seen.style(label, "fill")]
+    assert light == ["rgb(255, 255, 255)", "rgb(29, 35, 41)"]
+    seen.page.emulate_media(color_scheme="dark")
+    assert [seen.style("body", "background-color"), seen.style(label, "fill")] == [
+        "rgb(20, 24, 28)",
+        "rgb(230, 234, 238)",
+    ]
+    seen.page.emulate_media(color_scheme="dark", media="print")
+    assert [seen.style("body", "background-color"), seen.style(label, "fill")] == light
+    assert seen.complaints == []
+
+
+@pytest.mark.parametrize("width", [360, 400, 1280])
+def test_the_page_never_scrolls_sideways(visit, width):
+    seen = visit(broken_quickstart, viewport={"width": width, "height": 800})
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    widths = seen.page.evaluate(
+        "[...document.querySelectorAll('.chart svg')].map(svg => svg.getBoundingClientRect().right)"
+    )
+    assert max(widths) <= width
+
+
+def test_a_wide_table_is_reached_by_the_keyboard(visit):
+    seen = visit(quickstart, viewport={"width": 400, "height": 800})
+    region = seen.page.locator(".scroll").first
+    region.focus()
+    assert region.evaluate("element => element === document.activeElement")
+    seen.page.keyboard.press("ArrowRight")
+    seen.page.wait_for_function("() => document.querySelector('.scroll').scrollLeft > 0")
+
+
+def test_without_scripts_the_numbers_are_still_there(browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(rendered(quickstart), encoding="utf-8")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert "Charts need JavaScript" in page.locator("noscript").inner_text()
+    assert page.locator("table.results").first.is_visible()
+    context.close()

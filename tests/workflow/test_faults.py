@@ -1,0 +1,142 @@
+"""What a user's machine does to a workflow: kills, two starts at once, damage. The digest is the undisturbed one's."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import psutil
+import pytest
+
+from conftest import Project
+
+
+def stages_of(project: Project) -> list[psutil.Process]:
+    """The stages that work on a project's artifacts."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = process.info["cmdline"] or []
+        if process.info["cwd"] == str(project.folder) and any(
+            part.startswith("artifacts/.receipts") for part in command
+        ):
+            found.append(process)
+    return found
+
+
+def wait_for_stage(project: Project, stage: str, timeout_s: float = 120) -> psutil.Process:
+    """The first process of a stage, as soon as it has signed in."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for process in stages_of(project):
+            notes = (project.folder / "artifacts/.running").glob(f"*-{process.pid}.json")
+            if stage in process.cmdline() and any(notes):
+                return process
+        time.sleep(0.05)
+    raise AssertionError(f"no {stage} within {timeout_s} s")
+
+
+def finish(project: Project) -> None:
+    """The same command again, until the end."""
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert "--unlock" not in done.stdout
+    assert not stages_of(project)
+
+
+def assert_kept(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> None:
+    """What was sealed before a kill was not made again."""
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("stage", ["shard", "train"])
+def test_a_killed_workflow_goes_on_and_its_stage_is_ended(project: Project, finished_once: Project, stage: str) -> None:
+    workflow = project.start()
+    orphan = wait_for_stage(project, stage)
+    os.kill(workflow.pid, signal.SIGKILL)
+    workflow.wait()
+    workflow.stdout.close()
+    assert orphan.is_running()
+    before = project.manifests()
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert "cleared the lock of a workflow that was killed" in done.stdout
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+    assert_kept(before, project.manifests())
+    assert project.digest() == finished_once.digest()
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "train", "evaluate"])
+def test_a_killed_stage_fails_the_workflow_and_goes_on(project: Project, finished_once: Project, stage: str) -> None:
+    workflow = project.start()
+    wait_for_stage(project, stage).kill()
+    output, _ = workflow.communicate(timeout=300)
+    assert workflow.returncode == 1
+    assert stage in output
+    before = project.manifests()
+    finish(project)
+    assert_kept(before, project.manifests())
+    assert project.digest() == finished_once.digest()
+
+
+def test_kills_at_random_moments_change_nothing(project: Project, finished_once: Project) -> None:
+    generator = random.Random(5)
+    for _ in range(4):
+        before = project.manifests()
+        workflow = project.start()
+        time.sleep(generator.uniform(1, 14))
+        os.killpg(workflow.pid, signal.SIGKILL)
+        workflow.communicate()
+        assert_kept(before, project.manifests())
+    before = project.manifests()
+    finish(project)
+    assert_kept(before, project.manifests())
+    assert project.digest() == finished_once.digest()
+
+
+def test_the_second_of_two_starts_says_who_works(project: Project) -> None:
+    first = project.start()
+    try:
+        wait_for_stage(project, "shard")
+        second = project.snakemake()
+        assert second.returncode == 2
+        assert str(first.pid) in second.stdout
+        assert "small" in second.stdout.splitlines()[-1]
+        assert first.poll() is None
+        first.communicate(timeout=300)
+        assert first.returncode == 0
+    finally:
+        if first.poll() is None:
+            os.killpg(first.pid, signal.SIGKILL)
+
+
+def test_a_damaged_shard_is_never_read(finished: Project) -> None:
+    victim = next((finished.folder / "artifacts/shard").glob("breast_cancer-*/data.zarr/inputs/c/0/0"))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 3] ^= 1
+    victim.write_bytes(content)
+    verified = finished.headrace("verify", "results/small")
+    assert verified.returncode == 1
+    assert "breast_cancer-" in verified.stdout
+    assert "inputs" in verified.stdout
+    for receipt in (finished.folder / "artifacts/.receipts").glob("preprocess/breast_cancer-*"):
+        receipt.unlink()
+    for features in (finished.folder / "artifacts/preprocess").glob("breast_cancer-standardize-*"):
+        (features / "manifest.json").unlink()
+    for folder in ("train", "evaluate"):
+        for receipt in (finished.folder / "artifacts/.receipts" / folder).glob("*"):
+            receipt.unlink()
+    done = finished.snakemake()
+    assert done.returncode == 1
+    assert "shard 0 of inputs" in done.stdout
+
+
+def test_touched_files_make_nothing_run(finished: Project) -> None:
+    before = finished.manifests()
+    for path in (finished.folder / "artifacts/.receipts").rglob("*.ok"):
+        os.utime(path, (2_000_000_000, random.Random(path.name).randint(0, 2_000_000_000)))
+    done = finished.snakemake()
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout
+    assert finished.manifests() == before

@@ -1,0 +1,219 @@
+"""Whole experiments through Snakemake: what runs, what runs again, and what does not."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import re
+
+import pytest
+import yaml
+
+from conftest import SMALL, Project
+
+
+def jobs_of(output: str) -> dict[str, int]:
+    """The job counts of a dry run."""
+    table = output.split("Job stats:")[1].split("\ntotal")[0] if "Job stats:" in output else ""
+    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.MULTILINE)}
+
+
+def dry_run(project: Project) -> dict[str, int]:
+    done = project.snakemake("-n")
+    assert done.returncode == 0, done.stdout
+    assert "Nothing to be done" in done.stdout or "Job stats:" in done.stdout
+    return jobs_of(done.stdout)
+
+
+def test_every_run_has_every_metric_in_the_table(finished_once: Project) -> None:
+    with (finished_once.folder / "results/small/results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    found = {}
+    for row in rows:
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
+        found.setdefault((row["dataset"], row["model"], row["learning_rate"], row["seed"]), set()).add(row["metric"])
+    classification, regression = {"accuracy", "macro_f1", "nll", "ece"}, {"rmse", "mae", "r2"}
+    density = {"neg_elbo", "reconstruction"}
+    expected = {
+        **{("tumours", "fnn", rate, seed): classification for rate in ("0.01", "0.03") for seed in "01"},
+        **{("progression", "fnn", rate, seed): regression for rate in ("0.01", "0.03") for seed in "01"},
+        ("tumours", "vae", "0.001", "0"): density,
+    }
+    assert found == expected
+
+
+def test_the_result_explains_itself(finished_once: Project) -> None:
+    folder = finished_once.folder / "results/small"
+    page = (folder / "report.html").read_text()
+    assert SMALL["description"] in page
+    provenance = json.loads((folder / "provenance.json").read_text())
+    stages = [entry["stage"] for entry in provenance["artifacts"]]
+    assert {stage: stages.count(stage) for stage in stages} == {
+        "shard": 2,
+        "preprocess": 2,
+        "train": 9,
+        "evaluate": 9,
+    }
+    assert all(entry["status"] == "done" for entry in provenance["artifacts"])
+    assert json.loads((folder / "ro-crate-metadata.json").read_text())["@graph"]
+    verified = finished_once.headrace("verify", "results/small")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_the_resolved_experiment_is_the_same_experiment(finished: Project) -> None:
+    done = finished.snakemake("--configfile", "results/small/experiment.yaml", "-n")
+    assert "Nothing to be done" in done.stdout
+
+
+def test_a_second_call_runs_no_job(finished: Project) -> None:
+    before = finished.manifests()
+    done = finished.snakemake()
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout
+    assert finished.manifests() == before
+
+
+def test_another_learning_rate_runs_only_what_it_touches(finished: Project) -> None:
+    before, digest = finished.manifests(), finished.digest()
+    changed = copy.deepcopy(SMALL)
+    changed["models"][0]["sweep"]["grid"]["learning_rate"] = [0.01, 0.05]
+    finished.write(changed)
+    assert finished.snakemake().returncode == 0
+    after = finished.manifests()
+    assert {name: after[name] for name in before} == before
+    new = [name for name in after if name not in before]
+    assert sum("fnn" in name for name in new) == len(new) == 2 * 2 * 2, new
+    assert finished.digest() != digest
+    finished.write(SMALL)
+    assert finished.snakemake().returncode == 0
+    assert finished.manifests() == after, "what was there already was made again"
+    assert finished.digest() == digest
+
+
+def test_another_description_writes_only_the_report(finished: Project) -> None:
+    finished.write({**SMALL, "description": "Another question?"})
+    assert set(dry_run(finished)) == {"report", "gate", "all"}
+    assert finished.snakemake().returncode == 0
+    assert "Another question?" in (finished.folder / "results/small/report.html").read_text()
+
+
+def test_the_report_follows_the_experiment_back_and_forth(finished: Project) -> None:
+    for description in ("First?", "Second?", "First?"):
+        finished.write({**SMALL, "description": description})
+        assert finished.snakemake().returncode == 0
+        assert description in (finished.folder / "results/small/report.html").read_text()
+
+
+def test_a_docstring_reruns_nothing_and_code_reruns_its_family(finished: Project) -> None:
+    path = finished.folder / "workflow/headrace/models/fnn.py"
+    text = path.read_text()
+    path.write_text(
+        text.replace('"""Feed-forward network."""', '"""Another way to say it."""').replace("\n\n\n", "\n\n\n# why\n")
+    )
+    assert path.read_text() != text
+    assert dry_run(finished) == {}
+    path.write_text(text.replace("nn.ReLU()", "nn.GELU()"))
+    assert path.read_text() != text
+    assert set(dry_run(finished)) == {"train_fnn", "evaluate", "report", "gate", "all"}
+
+
+def test_two_experiments_share_what_both_ask_for(finished: Project) -> None:
+    before = finished.manifests()
+    other = {**copy.deepcopy(SMALL), "name": "other"}
+    other["datasets"] = {"cancer": {"kind": "breast_cancer"}}
+    other["models"] = [{"kind": "fnn", "name": "renamed", "features": "scaled", "hidden": [8], "epochs": 2}]
+    other["evaluation"] = {"bootstrap": 50}
+    finished.write(other, "other.yaml")
+    assert finished.snakemake("--configfile", "configs/other.yaml").returncode == 0
+    after = finished.manifests()
+    assert {name: after[name] for name in before} == before
+    assert len(after) - len(before) == 2 * 2, "only the two runs and their evaluations are new"
+
+
+def test_the_size_of_the_jobs_is_no_part_of_a_result(project: Project, finished_once: Project) -> None:
+    done = project.snakemake("--config", "runs_per_job=1")
+    assert done.returncode == 0, done.stdout
+    assert project.digest() == finished_once.digest()
+
+
+def test_a_failed_run_is_reported_and_tried_again_alone(project: Project) -> None:
+    failing = copy.deepcopy(SMALL)
+    failing["datasets"].pop("progression")
+    failing["models"] = [
+        {
+            "kind": "fnn",
+            "features": "scaled",
+            "hidden": [8],
+            "optimizer": "sgd",
+            "sweep": {"grid": {"learning_rate": [0.01, 1e30]}},
+        }
+    ]
+    project.write(failing)
+    done = project.snakemake()
+    assert done.returncode == 1
+    assert "2 of 4 runs failed" in done.stdout
+    assert "not finite" in (project.folder / "results/small/report.html").read_text()
+    before = project.manifests()
+    again = project.snakemake()
+    assert again.returncode == 1
+    after = project.manifests()
+    touched = {name for name in after if after[name] != before.get(name)}
+    assert len(touched) == 2
+    assert all(
+        json.loads((project.folder / "artifacts/train" / name / "manifest.json").read_text())["status"] == "failed"
+        for name in touched
+    )
+
+
+def test_a_broken_experiment_ends_before_any_job(project: Project) -> None:
+    broken = copy.deepcopy(SMALL)
+    broken["models"][0]["hiden"] = [8]
+    project.write(broken)
+    done = project.snakemake()
+    assert done.returncode == 2
+    lines = [line for line in done.stdout.splitlines() if "hiden" in line]
+    assert len(lines) == 1
+    assert "did you mean 'hidden'" in lines[0]
+    assert "Traceback" not in done.stdout
+    assert not (project.folder / "artifacts").exists()
+
+
+def test_a_failing_stage_names_itself_its_log_and_why(project: Project) -> None:
+    path = project.folder / "workflow/headrace/datasets/breast_cancer.py"
+    path.write_text(path.read_text().replace("data.data.astype(np.float32)", "data.data.astype(np.float32) * np.nan"))
+    done = project.snakemake()
+    assert done.returncode == 1
+    assert "shard" in done.stdout
+    assert "inputs of row 0 is not a finite number" in done.stdout
+    assert ".logs/shard/breast_cancer-" in done.stdout
+
+
+def test_snakemake_builds_its_own_report(finished: Project) -> None:
+    done = finished.snakemake("--report", "snakemake.html")
+    assert done.returncode == 0, done.stdout
+    assert "report.html" in (finished.folder / "snakemake.html").read_text()
+
+
+def test_both_roots_can_be_moved(project: Project, tmp_path) -> None:
+    single = copy.deepcopy(SMALL)
+    single["datasets"].pop("progression")
+    single["models"] = [{"kind": "fnn", "hidden": [4], "epochs": 1}]
+    project.write(single)
+    scratch, home = tmp_path / "scratch of mine", tmp_path / "home"
+    done = project.snakemake("--config", f"artifacts={scratch}", f"results={home}")
+    assert done.returncode == 0, done.stdout
+    assert (home / "small/report.html").exists()
+    assert list(scratch.glob("train/*/manifest.json"))
+    assert not (project.folder / "artifacts").exists()
+
+
+@pytest.mark.parametrize("name", ["quickstart.yaml", "tabular.yaml"])
+def test_shipped_experiments_plan(project: Project, name: str) -> None:
+    done = project.snakemake("--configfile", f"configs/{name}", "-n")
+    assert done.returncode == 0
+    assert jobs_of(done.stdout)["train_fnn"] >= 1
+    planned = project.headrace("plan", f"configs/{name}")
+    assert planned.returncode == 0
+    experiment = yaml.safe_load((project.folder / "configs" / name).read_text())
+    assert f"results/{experiment['name']}/report.html" in planned.stdout

@@ -1,0 +1,480 @@
+"""The stages in this process: what they seal, skip, refuse and withdraw, from the first shard to the gate."""
+
+import gc
+import importlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from headrace import stores
+from headrace.__main__ import main
+from headrace.experiment import check_experiment
+from headrace.plan import Job, Plan, Site, artifact_path, plan_experiment, receipt_path, spec_path
+from headrace.provenance import read_json, read_manifest
+
+EXPERIMENT: dict[str, Any] = {
+    "name": "tiny",
+    "datasets": {"tumours": {"kind": "breast_cancer", "rows_per_shard": 285}, "progression": {"kind": "diabetes"}},
+    "features": {
+        "scaled": [{"kind": "standardize"}],
+        "reduced": [{"kind": "standardize"}, {"kind": "truncated_svd", "rank": 3}],
+    },
+    "models": [
+        {"kind": "fnn", "features": "scaled", "hidden": [8], "datasets": ["tumours"]},
+        {"kind": "fnn", "name": "reduced", "features": "reduced", "hidden": [4], "datasets": ["progression"]},
+    ],
+    "training": {"epochs": 2, "batch_size": 64, "seeds": [0, 1], "device": "cpu"},
+    "evaluation": {"bootstrap": 20, "baseline": "fnn"},
+}
+FAILING: dict[str, Any] = {
+    "name": "failing",
+    "datasets": {"tumours": {"kind": "breast_cancer"}},
+    "models": [{"kind": "fnn", "hidden": [8], "optimizer": "sgd", "sweep": {"grid": {"learning_rate": [1e30, 1e-6]}}}],
+    "training": {"epochs": 2, "device": "cpu"},
+    "evaluation": {"bootstrap": 20},
+}
+DATA_STAGES = ("shard", "preprocess")
+BEFORE_THE_REPORT = (*DATA_STAGES, "train", "evaluate")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process_like_a_stage() -> Iterator[None]:
+    """A stage owns its process: its log handler, and the number of threads in the environment."""
+    logger = logging.getLogger("headrace")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    environment = dict(os.environ)
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+@dataclass
+class Place:
+    """An experiment planned in a folder of its own."""
+
+    folder: Path
+    plan: Plan
+
+    @classmethod
+    def make(cls, folder: Path, experiment: Mapping[str, Any]) -> "Place":
+        site = Site(artifacts=folder / "artifacts", results=folder / "results", device="cpu")
+        plan = plan_experiment(check_experiment(experiment), site)
+        plan.write_specs()
+        return cls(folder, plan)
+
+    @property
+    def root(self) -> Path:
+        return self.plan.site.artifacts
+
+    def jobs(self, *stages: str) -> list[Job]:
+        return [job for job in self.plan.jobs if job.stage in stages]
+
+    def receipt(self, job: Job) -> Path:
+        return receipt_path(self.root, job.stage, job.id)
+
+    def call(self, job: Job, workers: int = 1) -> int:
+        options = ["--workers", str(workers)] if job.stage in DATA_STAGES else []
+        with warnings.catch_warnings():
+            # Dask leaves sockets of closed clusters to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            code = main([job.stage, str(self.receipt(job)), *options])
+            if job.stage in DATA_STAGES:
+                gc.collect()
+        return code
+
+    def call_all(self, *stages: str, workers: int = 1) -> None:
+        for job in self.jobs(*stages):
+            assert self.call(job, workers) == 0, job.id
+
+    def manifest(self, stage: str, artifact: str) -> dict[str, Any]:
+        manifest = read_manifest(artifact_path(self.root, stage, artifact))
+        assert manifest is not None
+        return manifest
+
+    def manifests(self, *stages: str) -> dict[str, dict[str, Any]]:
+        return {
+            f"{artifact.stage}/{artifact.id}": self.manifest(artifact.stage, artifact.id)
+            for artifact in self.plan.artifacts
+            if artifact.stage in stages
+        }
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place.make(tmp_path_factory.mktemp("done"), EXPERIMENT)
+    place.call_all(*BEFORE_THE_REPORT, workers=2)
+    return place
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The same with one worker."""
+    place = Place.make(tmp_path_factory.mktemp("alone"), EXPERIMENT)
+    place.call_all(*DATA_STAGES, workers=1)
+    return place
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place.make(tmp_path_factory.mktemp("failed"), FAILING)
+    place.call_all(*BEFORE_THE_REPORT)
+    return place
+
+
+# What is sealed
+
+
+def test_every_job_leaves_its_receipt_and_seals_its_artifacts(done: Place) -> None:
+    assert all(done.receipt(job).is_file() for job in done.jobs(*BEFORE_THE_REPORT))
+    for artifact in done.plan.artifacts:
+        manifest = done.manifest(artifact.stage, artifact.id)
+        assert (manifest["stage"], manifest["id"], manifest["status"]) == (artifact.stage, artifact.id, "done")
+        assert (manifest["identity"], manifest["code"]) == (artifact.identity, artifact.code)
+        assert manifest["outputs"]
+        assert {name: wanted["identity"] for name, wanted in manifest["inputs"].items()} == {
+            name: wanted.identity for name, wanted in artifact.inputs.items()
+        }
+        for wanted in manifest["inputs"].values():
+            assert wanted["digest"] == done.manifest(wanted["stage"], wanted["id"])["digest"]
+
+
+def test_nothing_unfinished_is_left_behind(done: Place) -> None:
+    assert not [path for folder in (".attempts", ".running") for path in (done.root / folder).glob("*")]
+    assert not list((done.root / ".checkpoints").glob("*"))
+
+
+def test_manifests_vouch_for_what_lies_on_the_disk(done: Place) -> None:
+    from headrace.verification import verify_artifact
+
+    folders = [artifact_path(done.root, artifact.stage, artifact.id) for artifact in done.plan.artifacts]
+    assert [problem for folder in folders for problem in verify_artifact(folder)] == []
+
+
+def test_one_worker_and_two_give_the_same_digests(done: Place, alone: Place) -> None:
+    one, two = alone.manifests(*DATA_STAGES), done.manifests(*DATA_STAGES)
+    assert {name: manifest["outputs"] for name, manifest in one.items()} == {
+        name: manifest["outputs"] for name, manifest in two.items()
+    }
+
+
+def test_both_workers_held_tasks(done: Place) -> None:
+    executions = {name: manifest["execution"] for name, manifest in done.manifests(*DATA_STAGES).items()}
+    num_shards = {execution["shards"] for execution in executions.values() if "shards" in execution}
+    assert min(num_shards) == 2
+    assert max(num_shards) >= 8
+    for execution in executions.values():
+        assert set(execution["workers"]["tasks"]) == {"0", "1"}
+        assert min(execution["workers"]["tasks"].values()) >= 1
+
+
+def test_shards_hold_every_row_of_the_source_in_its_split(done: Place) -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    source = load_breast_cancer()
+    with xr.open_zarr(artifact_path(done.root, "shard", done.plan.shards["tumours"].id) / stores.STORE) as dataset:
+        rows = dataset.source_row.to_numpy()
+        assert sorted(rows.tolist()) == list(range(569))
+        assert np.array_equal(dataset.inputs.to_numpy(), source.data[rows].astype(np.float32))
+        assert np.array_equal(dataset.target.to_numpy(), source.target[rows])
+        assert np.bincount(dataset.split.to_numpy()).tolist() == list(dataset.attrs["split_sizes"].values())
+        for code in range(3):
+            share = dataset.target.to_numpy()[dataset.split.to_numpy() == code].mean()
+            assert share == pytest.approx(source.target.mean(), abs=0.02)
+
+
+def test_features_keep_rows_targets_and_order(done: Place) -> None:
+    for (name, _), features in done.plan.features.items():
+        shard = done.plan.shards[name]
+        with (
+            xr.open_zarr(artifact_path(done.root, "shard", shard.id) / stores.STORE) as before,
+            xr.open_zarr(artifact_path(done.root, features.stage, features.id) / stores.STORE) as after,
+        ):
+            assert after.target.identical(before.target)
+            assert np.array_equal(after.source_row, before.source_row)
+            train = after.inputs.to_numpy()[after.split.to_numpy() == 0]
+            if features.spec["steps"][-1]["kind"] == "standardize":
+                assert train.mean(axis=0) == pytest.approx(np.zeros(train.shape[1]), abs=1e-5)
+                assert train.std(axis=0) == pytest.approx(np.ones(train.shape[1]), abs=1e-5)
+            else:
+                assert train.shape[1] == 3
+
+
+def test_training_leaves_weights_curves_and_a_summary(done: Place) -> None:
+    for run in done.plan.runs:
+        folder = artifact_path(done.root, "train", run.train.id)
+        assert [row["epoch"] for row in read_json(folder / "curves.json")] == [1, 2]
+        weights = stores.load_arrays(folder / "weights.safetensors")
+        summary = read_json(folder / "summary.json")
+        assert summary["num_parameters"] == sum(values.size for values in weights.values())
+        assert summary["best_epoch"] in (1, 2)
+        assert ("target_mean" in summary) == (run.task == "regression")
+
+
+def test_metrics_follow_from_the_predictions(done: Place) -> None:
+    for run in done.plan.runs:
+        folder = artifact_path(done.root, "evaluate", run.evaluate.id)
+        arrays = stores.load_arrays(folder / "predictions.safetensors")
+        metrics = {m["metric"]: m["value"] for m in read_json(folder / "metrics.json") if m["split"] == "test"}
+        if run.task == "classification":
+            right = arrays["probabilities"].argmax(axis=1) == arrays["target"]
+            assert metrics["accuracy"] == pytest.approx(right.mean())
+        else:
+            squares = (arrays["prediction"].ravel() - arrays["target"].ravel()) ** 2
+            assert metrics["rmse"] == pytest.approx(np.sqrt(squares.mean()), rel=1e-6)
+            # In the units of the data, not in standard deviations.
+            assert arrays["target"].max() > 200
+            assert arrays["prediction"].mean() > 50
+
+
+def test_training_twice_gives_the_same_digests(done: Place, alone: Place) -> None:
+    alone.call_all("train", "evaluate")
+    one, two = alone.manifests("train", "evaluate"), done.manifests("train", "evaluate")
+    assert {name: manifest["outputs"] for name, manifest in one.items()} == {
+        name: manifest["outputs"] for name, manifest in two.items()
+    }
+
+
+# What is skipped and what is refused
+
+
+def test_a_second_call_changes_nothing(done: Place) -> None:
+    manifests = sorted(done.root.glob("*/*/manifest.json"))
+    before = {path: path.stat().st_mtime_ns for path in manifests}
+    receipts = [done.receipt(job) for job in done.jobs(*BEFORE_THE_REPORT)]
+    for receipt in receipts:
+        receipt.unlink()
+    done.call_all(*BEFORE_THE_REPORT, workers=2)
+    assert {path: path.stat().st_mtime_ns for path in sorted(done.root.glob("*/*/manifest.json"))} == before
+    assert all(receipt.is_file() for receipt in receipts)
+
+
+@pytest.fixture
+def shards_only(done: Place, tmp_path: Path) -> Place:
+    place = Place.make(tmp_path, EXPERIMENT)
+    shutil.copytree(done.root / "shard", place.root / "shard")
+    return place
+
+
+@pytest.mark.parametrize("stage", BEFORE_THE_REPORT)
+def test_a_stage_with_other_code_than_planned_refuses(
+    stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place.make(tmp_path, EXPERIMENT)
+    job = place.jobs(stage)[0]
+    path = spec_path(place.root, stage, job.id)
+    spec = read_json(path)
+    spec["artifacts"][0]["code"] = "0" * 64
+    path.write_text(json.dumps(spec))
+    assert place.call(job) == 1
+    error = capsys.readouterr().err
+    assert f"{stage} {spec['artifacts'][0]['id']}: code changed since planning; start the workflow again" in error
+    assert not place.receipt(job).exists()
+    assert not artifact_path(place.root, stage, spec["artifacts"][0]["id"]).exists()
+
+
+def test_a_receipt_without_a_spec_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(tmp_path / ".receipts" / "train" / "none-00000000.ok")]) == 2
+    assert "no such spec; the workflow writes it when it starts" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "train.ok")]) == 2
+    assert "not a receipt" in capsys.readouterr().err
+
+
+def test_a_receipt_of_another_stage_is_refused(done: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    (job, *_) = done.jobs("train")
+    assert main(["evaluate", str(done.receipt(job))]) == 2
+    assert "is the receipt of a train job, not of evaluate" in capsys.readouterr().err
+
+
+def test_an_input_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place.make(tmp_path, EXPERIMENT)
+    job = place.jobs("preprocess")[0]
+    assert place.call(job) == 1
+    assert f"its input {artifact_path(place.root, 'shard', '')}" in capsys.readouterr().err
+    assert not place.receipt(job).exists()
+
+
+def store_of_tumours(place: Place) -> Path:
+    return artifact_path(place.root, "shard", place.plan.shards["tumours"].id) / stores.STORE
+
+
+def tumours(place: Place) -> Job:
+    (job,) = (job for job in place.jobs("preprocess") if job.id == place.plan.features["tumours", "scaled"].id)
+    return job
+
+
+def flip_shard(store: Path) -> None:
+    path = store / "inputs" / "c" / "1" / "0"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def drop_shard(store: Path) -> None:
+    (store / "target" / "c" / "1").unlink()
+
+
+def change_coordinate(name: str) -> Callable[[Path], None]:
+    def change(store: Path) -> None:
+        array = zarr.open_group(store, mode="r+", use_consolidated=False)[name]
+        array[5] = 2  # type: ignore[index]
+
+    return change
+
+
+def change_splits(store: Path) -> None:
+    path = store / "zarr.json"
+    path.write_text(path.read_text().replace('"train": 398', '"train": 388').replace('"test": 86', '"test": 96'))
+    assert stores.read_attributes(store)["split_sizes"]["train"] == 388
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip_shard, drop_shard, change_coordinate("source_row"), change_splits],
+    ids=["flipped bit", "missing shard", "changed source rows", "changed split sizes"],
+)
+def test_features_are_never_made_from_damaged_shards(damage: Callable[[Path], None], shards_only: Place) -> None:
+    job = tumours(shards_only)
+    damage(store_of_tumours(shards_only))
+    code = shards_only.call(job)
+    assert code == 1
+    assert not shards_only.receipt(job).exists()
+    assert not artifact_path(shards_only.root, "preprocess", job.id).exists()
+    assert not list((shards_only.root / ".attempts").glob("*"))
+
+
+def test_a_failed_attempt_is_made_good_by_the_next_call(shards_only: Place) -> None:
+    chunk = store_of_tumours(shards_only) / "inputs" / "c" / "1" / "0"
+    content = chunk.read_bytes()
+    chunk.unlink()
+    job = tumours(shards_only)
+    assert shards_only.call(job) == 1
+    chunk.write_bytes(content)
+    assert shards_only.call(job) == 0
+    assert shards_only.receipt(job).exists()
+
+
+# Runs that fail
+
+
+def failed_and_done(place: Place) -> tuple[Any, Any]:
+    by_rate = {run.point["learning_rate"]: run for run in place.plan.runs}
+    return by_rate[1e30], by_rate[1e-6]
+
+
+def test_a_failed_run_is_sealed_as_failed_and_its_siblings_finish(failed: Place) -> None:
+    bad, good = failed_and_done(failed)
+    assert len(failed.jobs("train")) == 1
+    manifest = failed.manifest("train", bad.train.id)
+    assert manifest["status"] == "failed"
+    assert "the loss was not finite in epoch 1" in manifest["reason"]
+    assert manifest["outputs"] == {}
+    assert failed.manifest("train", good.train.id)["status"] == "done"
+    assert not (failed.root / ".checkpoints" / bad.train.id).exists()
+
+
+def test_a_failed_run_is_not_evaluated(failed: Place) -> None:
+    bad, good = failed_and_done(failed)
+    assert failed.manifest("evaluate", good.evaluate.id)["status"] == "done"
+    assert not artifact_path(failed.root, "evaluate", bad.evaluate.id).exists()
+    assert all(failed.receipt(job).exists() for job in failed.jobs("train", "evaluate"))
+
+
+def test_the_gate_names_failed_runs_and_withdraws_what_stands_on_them(
+    failed: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, good = failed_and_done(failed)
+    (gate,) = failed.jobs("gate")
+    (report,) = failed.jobs("report")
+    failed.receipt(report).parent.mkdir(parents=True, exist_ok=True)
+    failed.receipt(report).touch()
+    assert failed.call(gate) == 1
+    error = capsys.readouterr().err
+    assert "1 of 2 runs failed" in error
+    assert f"train {bad.train.id}: the loss was not finite in epoch 1" in error
+    assert good.train.id not in error
+    assert not any(failed.receipt(job).exists() for job in failed.jobs("train", "evaluate", "report", "gate"))
+    assert all(failed.receipt(job).exists() for job in failed.jobs("shard"))
+
+    paths = [artifact_path(failed.root, "train", run.train.id) / "manifest.json" for run in (bad, good)]
+    before = [path.stat().st_mtime_ns for path in paths]
+    failed.call_all("train", "evaluate")
+    after = [path.stat().st_mtime_ns for path in paths]
+    assert after[0] > before[0]
+    assert after[1] == before[1]
+
+
+def test_the_gate_lets_a_whole_experiment_pass(done: Place) -> None:
+    (gate,) = done.jobs("gate")
+    assert done.call(gate) == 0
+    assert done.receipt(gate).exists()
+    assert all(done.receipt(job).exists() for job in done.jobs(*BEFORE_THE_REPORT))
+
+
+# The report
+
+
+def need_report() -> None:
+    try:
+        importlib.import_module("headrace.stages.report")
+    except ModuleNotFoundError as error:
+        pytest.skip(f"the report cannot be imported yet: {error}")
+
+
+def test_a_result_can_be_digested_and_verified(done: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    need_report()
+    done.call_all("report")
+    result = done.folder / "results" / "tiny"
+    assert (result / "report.html").is_file()
+    capsys.readouterr()
+    assert main(["digest", str(result)]) == 0
+    digest = capsys.readouterr().out.strip()
+    assert len(digest) == 64
+    assert main(["verify", str(result)]) == 0
+    assert "every artifact is what its manifest says" in capsys.readouterr().out
+
+    run = done.plan.runs[0]
+    curves = artifact_path(done.root, "train", run.train.id) / "curves.json"
+    content = curves.read_text()
+    try:
+        curves.write_text(content.replace('"epoch": 2', '"epoch": 3'))
+        assert main(["verify", str(result)]) == 1
+        assert f"{run.train.id}: curves.json is not what was written" in capsys.readouterr().out
+        assert main(["digest", str(result)]) == 0
+        assert capsys.readouterr().out.strip() != digest
+    finally:
+        curves.write_text(content)
+
+
+def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
+    need_report()
+    done.call_all("report")
+    header, *rows = (done.folder / "results" / "tiny" / "results.csv").read_text().splitlines()
+    assert header.startswith("experiment,dataset,family,model,features,task,run,seed")
+    assert header.endswith("split,metric,value,low,high")
+    for run in done.plan.runs:
+        metrics = read_json(artifact_path(done.root, "evaluate", run.evaluate.id) / "metrics.json")
+        mine = [row for row in rows if f",{run.train.id}," in row]
+        assert len(mine) == len(metrics)
+
+
+def test_a_failed_run_stands_in_the_report(failed: Place) -> None:
+    need_report()
+    failed.call_all("train", "evaluate", "report")
+    bad, good = failed_and_done(failed)
+    rows = (failed.folder / "results" / "failing" / "results.csv").read_text()
+    assert good.train.id in rows
+    assert bad.train.id not in rows
+    assert "the loss was not finite" in (failed.folder / "results" / "failing" / "report.html").read_text()
