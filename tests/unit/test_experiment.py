@@ -102,7 +102,7 @@ MISTAKES = {
     "word of a choice": (
         f"{DIGITS}{FNN}training: {{optimizer: adan}}  # here\n",
         "training.optimizer",
-        ["'adam', 'adamw' or 'sgd'", "'adan'"],
+        ["'adam', 'adamw' or 'sgd'", '"adan"'],
     ),
     "word of a split": (split("{by: stratifed}"), "datasets.d.split.by", ["'auto', 'stratified' or 'random'"]),
     # kinds
@@ -130,12 +130,16 @@ MISTAKES = {
     "text for a number": (
         f"{DIGITS}{FNN}training: {{learning_rate: fast}}  # here\n",
         "training.learning_rate",
-        ["number", "'fast'"],
+        ["number", '"fast"'],
     ),
-    "true for a count": (f"{DIGITS}{FNN}training: {{epochs: true}}  # here\n", "training.epochs", ["integer", "True"]),
+    "true for a count": (
+        f"{DIGITS}{FNN}training: {{epochs: true}}  # here\n",
+        "training.epochs",
+        ["whole number", "true"],
+    ),
     "true for a number": (f"{DIGITS}{FNN}training: {{learning_rate: true}}  # here\n", "training.learning_rate", []),
     "a fraction for a count": (f"{DIGITS}{FNN}training: {{epochs: 2.5}}  # here\n", "training.epochs", ["2.5"]),
-    "quoted count": (f"{DIGITS}{FNN}training: {{epochs: '3'}}  # here\n", "training.epochs", ["integer", "'3'"]),
+    "quoted count": (f"{DIGITS}{FNN}training: {{epochs: '3'}}  # here\n", "training.epochs", ["whole number", '"3"']),
     "negative": (f"{DIGITS}{FNN}training: {{epochs: -1}}  # here\n", "training.epochs", ["greater than 0", "-1"]),
     "zero": (f"{DIGITS}{FNN}training: {{learning_rate: 0}}  # here\n", "training.learning_rate", ["greater than 0"]),
     "infinite": (f"{DIGITS}{FNN}training: {{learning_rate: .inf}}  # here\n", "training.learning_rate", ["finite"]),
@@ -143,7 +147,7 @@ MISTAKES = {
     "beyond all numbers": (f"{DIGITS}{FNN}training: {{learning_rate: 1e999}}  # here\n", "training.learning_rate", []),
     "one for a list": (f"{DIGITS}models:\n  - {{kind: fnn, hidden: 64}}  # here\n", "models[0].hidden", ["64"]),
     "dropout of everything": (f"{DIGITS}models:\n  - {{kind: fnn, dropout: 1}}  # here\n", "models[0].dropout", []),
-    "description that is a list": (f"{DIGITS}{FNN}description: [a]  # here\n", "description", ["string"]),
+    "description that is a list": (f"{DIGITS}{FNN}description: [a]  # here\n", "description", ["text"]),
     "models that are a mapping": (f"{DIGITS}models: {{kind: fnn}}  # here\n", "models", []),
     "datasets that are a list": (f"name: x\ndatasets: [{{kind: mnist5k}}]  # here\n{FNN}", "datasets", []),
     "features that are no list": (
@@ -153,7 +157,7 @@ MISTAKES = {
     ),
     "features without a step": (f"{DIGITS}features:\n  a: []  # here\n{FNN}", "features.a", ["list of steps"]),
     "training left empty": (f"{DIGITS}{FNN}training:  # here\n", "training", []),
-    "name that is a number": ("name: 3  # here\ndatasets: {digits: {kind: mnist5k}}\n" + FNN, "name", ["string", "3"]),
+    "name that is a number": ("name: 3  # here\ndatasets: {digits: {kind: mnist5k}}\n" + FNN, "name", ["text", "3"]),
     "name too long": (f"name: {'x' * 61}  # here\ndatasets: {{digits: {{kind: mnist5k}}}}\n{FNN}", "name", ["60"]),
     # nothing there
     "no dataset": (f"name: x\ndatasets: {{}}  # here\n{FNN}", "datasets", ["at least one"]),
@@ -218,16 +222,28 @@ MISTAKES = {
         ["unknown parameter", "learning_rate"],
     ),
     "kind swept": (sweep("{grid: {kind: [fnn, cnn]}}"), "models[0].sweep.grid.kind", ["unknown parameter"]),
-    "value out of range": (sweep("{grid: {learning_rate: [0.1, -1]}}"), "models[0].sweep", ["learning_rate", "-1"]),
-    "value of the wrong type": (sweep("{grid: {hidden: [64, 128]}}"), "models[0].sweep", ["hidden", "64"]),
-    "infinite value": (sweep("{grid: {learning_rate: [0.1, .inf]}}"), "models[0].sweep", ["learning_rate", "inf"]),
-    "value that is no number": (sweep("{grid: {learning_rate: [.nan]}}"), "models[0].sweep", ["learning_rate", "nan"]),
-    "date as a value": (sweep("{grid: {learning_rate: [2024-01-01]}}"), "models[0].sweep", ["learning_rate", "2024"]),
-    "set as a value": (sweep("{grid: {hidden: [!!set {a}]}}"), "models[0].sweep", ["hidden"]),
-    "no number to draw": (drawn("{choice: [.nan]}"), "models[0].sweep", ["learning_rate", "nan"]),
+    "value out of range": (sweep("{grid: {learning_rate: [0.1, -1]}}"), "models[0].sweep.grid.learning_rate", ["-1"]),
+    "value of the wrong type": (sweep("{grid: {hidden: [64, 128]}}"), "models[0].sweep.grid.hidden", ["64"]),
+    "infinite value": (sweep("{grid: {learning_rate: [0.1, .inf]}}"), "models[0].sweep.grid.learning_rate[1]", ["inf"]),
+    "value that is no number": (
+        sweep("{grid: {learning_rate: [.nan]}}"),
+        "models[0].sweep.grid.learning_rate[0]",
+        ["nan"],
+    ),
+    "date as a value": (
+        sweep("{grid: {learning_rate: [2024-01-01]}}"),
+        "models[0].sweep.grid.learning_rate[0]",
+        ["2024"],
+    ),
+    "set as a value": (sweep("{grid: {hidden: [!!set {a}]}}"), "models[0].sweep.grid.hidden[0]", ["hidden"]),
+    "no number to draw": (
+        drawn("{choice: [.nan]}"),
+        "models[0].sweep.random.parameters.learning_rate.choice[0]",
+        ["nan"],
+    ),
     "bounds without end": (
         sweep("{random: {samples: 9, parameters: {weight_decay: {uniform: [-1.7e+308, 1.7e+308]}}}}"),
-        "models[0].sweep",
+        "models[0].sweep.random.parameters.weight_decay",
         ["weight_decay"],
     ),
     "bounds the wrong way round": (
@@ -636,13 +652,13 @@ RICH = {
             "epochs": 1,
             "sweep": {
                 "grid": {"cell": ["gru", "lstm"], "optimizer": ["sgd"]},
-                "zip": {"batch_size": [16, 32], "learning_rate": [0.1, "1e-2"]},
+                "zip": {"batch_size": [16, 32], "learning_rate": [0.1, 1e-2]},
                 "random": {"samples": 2, "seed": 1, "parameters": {"hidden": {"integer": [2, 9]}}},
             },
             "datasets": ["a"],
         },
     ],
-    "training": {"learning_rate": "1e-3"},
+    "training": {"learning_rate": 1e-3},
 }
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from headrace.errors import InputError
 from headrace.experiment import check_experiment, load_experiment
-from headrace.plan import Plan, Site, artifact_path, log_path, plan_experiment, receipt_path, spec_path
+from headrace.plan import Plan, Site, artifact_path, log_path, receipt_path, spec_path
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -404,7 +404,7 @@ def test_auto_is_the_device_of_the_site():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_experiment_can_be_planned(path):
-    plan = plan_experiment(load_experiment(path), Site(device="cpu"))
+    plan = Plan(load_experiment(path), Site(device="cpu"))
     assert plan.runs
     assert plan.jobs[-1].stage == "gate"
 

@@ -14,7 +14,7 @@ from headrace.errors import InputError
 from headrace.experiment import ModelKeys, TopLevel, check_experiment
 from headrace.registry import list_kinds, load_kind
 from headrace.schema import TITLES, experiment_schema, render_documentation, render_schema
-from headrace.yaml_files import numbers, read
+from headrace.yaml_files import read, tuples
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -47,7 +47,7 @@ def validator():
 
 def as_json(data):
     """What an editor sees: numbers with an exponent are numbers, and there are lists."""
-    return json.loads(json.dumps(numbers(data)))
+    return json.loads(json.dumps(tuples(data)))
 
 
 def complaints(validator, data):

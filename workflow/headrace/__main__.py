@@ -79,9 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
 def check(options: argparse.Namespace) -> int:
     """Say that a file is fine, or what is wrong with it."""
     from headrace.experiment import load_experiment
-    from headrace.plan import plan_experiment
+    from headrace.plan import Plan
 
-    planned = plan_experiment(load_experiment(options.config), _site(options))
+    planned = Plan(load_experiment(options.config), _site(options))
     print(f"{options.config}: fine: {len(planned.runs)} runs, {len(planned.artifacts)} artifacts")
     return 0
 
@@ -90,9 +90,9 @@ def plan(options: argparse.Namespace) -> int:
     """Print the table of runs."""
     from headrace.experiment import load_experiment
     from headrace.overview import overview
-    from headrace.plan import plan_experiment
+    from headrace.plan import Plan
 
-    print(overview(plan_experiment(load_experiment(options.config), _site(options))))
+    print(overview(Plan(load_experiment(options.config), _site(options))))
     return 0
 
 
@@ -140,9 +140,9 @@ def run_stage(options: argparse.Namespace) -> int:
     from headrace.jobs import Job
     from headrace.logs import start_logging
     from headrace.ownership import running
-    from headrace.registry import restore
 
     start_logging()
+    cluster = _cluster(options) if options.command in ON_DASK else None
     job = Job(options.receipt)
     if job.stage != options.command:
         raise InputError(f"{options.receipt}: is the receipt of a {job.stage} job, not of {options.command}")
@@ -150,14 +150,22 @@ def run_stage(options: argparse.Namespace) -> int:
     stage = importlib.import_module(f"headrace.stages.{job.stage}")
     with running(job.root, job.stage, job.id):
         if job.stage in ON_DASK:
-            from headrace.clusters.base import ClusterSpec
-
-            size = {"workers": options.workers, "worker_memory_mib": options.worker_memory_mib}
-            stage.run(job, restore("clusters", {"kind": options.cluster, **size}, ClusterSpec))
+            stage.run(job, cluster)
         else:
             stage.run(job)
         job.finish()
     return 0
+
+
+def _cluster(options: argparse.Namespace) -> Kind:  # type: ignore[name-defined] # noqa: F821
+    from headrace.registry import load_kind
+    from headrace.validation import Problems, parse
+
+    size = {"workers": options.workers, "worker_memory_mib": options.worker_memory_mib}
+    problems = Problems()
+    cluster = parse(load_kind("clusters", options.cluster), {"kind": options.cluster, **size}, (), problems)
+    problems.raise_any()
+    return cluster
 
 
 def _site(options: argparse.Namespace) -> Site:  # type: ignore[name-defined] # noqa: F821

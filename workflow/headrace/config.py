@@ -5,18 +5,34 @@ A string below a field is that field's documentation: the JSON schema and config
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=60)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=60)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+MAX_POINTS = 100_000
+
+
+def _plain(value: Any) -> Any:
+    """A value that a sweep may hold: what JSON can say."""
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"should be a finite number, text, true, false or a list of them, not {value}")
+
+
+Plain = Annotated[Any, AfterValidator(_plain)]
 
 
 class Frozen(BaseModel):
@@ -121,7 +137,7 @@ class Distribution(Frozen):
     """Uniform in the logarithm, between two positive numbers."""
     integer: tuple[int, int] | None = None
     """Whole numbers between two ends, both included."""
-    choice: tuple[Any, ...] | None = None
+    choice: tuple[Plain, ...] | None = None
     """One of the values given."""
 
     @model_validator(mode="after")
@@ -135,15 +151,17 @@ class Distribution(Frozen):
                 raise ValueError("choice is empty; give at least one value")
         elif not bounds[0] < bounds[1]:
             raise ValueError(f"{given[0]} needs its first number below its second")
+        elif not math.isfinite(float(bounds[1]) - float(bounds[0])):
+            raise ValueError(f"{given[0]} spans more than a number can hold")
         return self
 
 
 class Sweep(Frozen):
     """Which parameters of a model or of its training are varied. Several of the three are multiplied."""
 
-    grid: Mapping[str, tuple[Any, ...]] | None = None
+    grid: Mapping[str, tuple[Plain, ...]] | None = None
     """Every combination of the values listed."""
-    zip: Mapping[str, tuple[Any, ...]] | None = None
+    zip: Mapping[str, tuple[Plain, ...]] | None = None
     """The first values together, then the second ones, and so on; all lists are of one length."""
     random: RandomSweep | None = None
     """Points drawn at random."""
@@ -166,6 +184,11 @@ class Sweep(Frozen):
         twice = [name for i, name in enumerate(names) if name in names[:i]]
         if twice:
             raise ValueError(f"{twice[0]} is swept twice; a parameter belongs to one of grid, zip and random")
+        points = math.prod(len(values) for values in (self.grid or {}).values())
+        points *= len(next(iter((self.zip or {"": ("",)}).values())))
+        points *= self.random.samples if self.random else 1
+        if points > MAX_POINTS:
+            raise ValueError(f"the sweep has {points} points; allowed: {MAX_POINTS}")
         return self
 
 

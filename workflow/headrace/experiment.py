@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -166,7 +167,7 @@ def load_experiment(path: str | Path) -> Experiment:
 def check_experiment(data: Mapping[str, Any], files: Iterable[Path] = ()) -> Experiment:
     """Check an experiment that was read from `files`, which are only named in messages. Raises InputError."""
     problems = Problems(tuple(files))
-    top = parse(TopLevel, yaml_files.numbers(data), (), problems)
+    top = parse(TopLevel, yaml_files.tuples(data), (), problems)
     problems.raise_any()
     top = cast(TopLevel, top)
     datasets = parse_mapping(top.datasets, ("datasets",), problems, partial(_kind, "datasets"))
@@ -227,6 +228,10 @@ def _model(value: Any, path: KeyPath, problems: Problems) -> Model | None:
     except InputError as error:
         problems.add((*path, "kind"), error.problems[0])
         return None
+    strange = [key for key in value if not isinstance(key, str)]
+    if strange:
+        problems.add(path, f"a key must be a word, not {strange[0]!r}")
+        return None
     own = {key: item for key, item in value.items() if key in ModelKeys.model_fields}
     training = {key: item for key, item in value.items() if key in Training.model_fields}
     family = {key: item for key, item in value.items() if key not in own and key not in training}
@@ -236,6 +241,10 @@ def _model(value: Any, path: KeyPath, problems: Problems) -> Model | None:
     parse(Training, training, path, problems)
     if not isinstance(keys, ModelKeys):
         return None
+    named = keys.datasets or ()
+    twice = [name for i, name in enumerate(named) if name in named[:i]]
+    if twice:
+        problems.add((*path, "datasets"), f"{twice[0]!r} appears twice; every dataset may appear once")
     sweepable = sorted({*family_type.model_fields, *Training.model_fields} - {"kind", "seeds"})
     for way, names in _swept(keys.sweep):
         for name in names:
@@ -253,6 +262,14 @@ def _swept(sweep: Sweep | None) -> list[tuple[tuple[str, ...], Iterable[str]]]:
     return [(("grid",), sweep.grid or {}), (("zip",), sweep.zip or {}), (("random", "parameters"), drawn)]
 
 
+def _place_in_sweep(model: Model, path: KeyPath, message: str) -> KeyPath:
+    """Where a parameter that a message begins with is swept; the entry itself when it is not."""
+    for way, names in _swept(model.keys.sweep):
+        if any(re.match(rf"{re.escape(name)}\b", message) for name in names):
+            return (*path, "sweep", *way)
+    return path
+
+
 def _resolve(name: str, dataset: DatasetSpec, problems: Problems) -> DatasetSpec:
     """Settle how a dataset is split, and whether that can work."""
     info = dataset.describe()
@@ -260,7 +277,7 @@ def _resolve(name: str, dataset: DatasetSpec, problems: Problems) -> DatasetSpec
         split: Split = resolve_split(dataset.split, info)
         planned_sizes(info, split)
     except ValueError as error:
-        problems.add(("datasets", name), str(error), joined=True)
+        problems.add(("datasets", name), str(error))
         return dataset
     return dataset.model_copy(update={"split": split})
 
@@ -293,7 +310,7 @@ def _check_fit(experiment: Experiment, problems: Problems) -> None:
         try:
             settings = experiment.settings(model)
         except InputError as error:
-            problems.add((*path, "sweep") if model.keys.sweep else path, error.problems[0], joined=not model.keys.sweep)
+            problems.add(_place_in_sweep(model, path, error.problems[0]), error.problems[0])
             continue
         pairs = experiment.pairs(model)
         missing = set(model.keys.datasets or ()) - {dataset for dataset, _ in pairs}
@@ -316,12 +333,12 @@ def _check_shapes(
     try:
         info = experiment.features_info(dataset, model.keys.features)
     except ValueError as error:
-        problems.add((), str(error), joined=True)
+        problems.add((), str(error))
         return
     for spec in {setting.spec: None for setting in settings}:
         try:
             spec.check(info)
         except ValueError as error:
             where = f"(dataset {dataset}, features {model.keys.features})"
-            problems.add(path, f"{error} {where}", joined=True)
+            problems.add(path, f"{error} {where}")
             return

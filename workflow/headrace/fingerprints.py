@@ -25,7 +25,7 @@ def code_fingerprint(stage: str, kinds: tuple[tuple[str, str], ...]) -> str:
 
 def read_computes(path: Path) -> tuple[str, ...]:
     """The `COMPUTES` of a stage's module, read without importing it: the modules whose code decides its results."""
-    for statement in ast.parse(path.read_text()).body:
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", None) == "COMPUTES":
             modules: tuple[str, ...] = ast.literal_eval(statement.value)
             return modules
@@ -40,7 +40,7 @@ def module_path(module: str) -> Path:
 @functools.cache
 def module_fingerprint(path: Path) -> str:
     """SHA-256 of a module's syntax tree without docstrings, comments and layout."""
-    return hashlib.sha256(_render(ast.parse(path.read_text())).encode()).hexdigest()
+    return hashlib.sha256(_render(ast.parse(path.read_text(encoding="utf-8"))).encode()).hexdigest()
 
 
 def combine(lines: Iterable[str]) -> str:

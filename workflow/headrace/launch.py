@@ -12,7 +12,7 @@ from typing import Any
 from headrace import ownership, yaml_files
 from headrace.errors import InputError
 from headrace.experiment import check_experiment
-from headrace.plan import SITE_KEYS, Plan, Site, log_path, plan_experiment, receipt_path, spec_path
+from headrace.plan import SITE_KEYS, Plan, Site, log_path, receipt_path, spec_path
 from headrace.provenance import read_json
 
 
@@ -23,23 +23,24 @@ class Workflow:
     one wrote, so that an edit of the experiment or of the code in the meantime cannot mix two experiments.
     """
 
-    def __init__(self, config: Mapping[str, Any], files: Iterable[str | Path], default: Path, *, is_main: bool) -> None:
+    def __init__(self, overrides: Mapping[str, Any], files: Iterable[Path], default: Path, *, is_main: bool) -> None:
+        """`overrides` are what `--config` gave, `files` what `--configfile` gave; without one it is the default."""
         # The stages are called by name; they must be those of the Python that plans.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
-            self.site = Site.of(config)
-            self.plan = self._plan(config, [Path(file) for file in files], default) if is_main else None
+            self.site = Site.of(overrides)
+            self.plan = self._plan(overrides, [_shown(file) for file in files] or [default]) if is_main else None
         except InputError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
 
-    def _plan(self, config: Mapping[str, Any], files: list[Path], default: Path) -> Plan:
-        experiment = {key: value for key, value in config.items() if key not in SITE_KEYS}
-        if not experiment:
-            files, experiment = [default], yaml_files.read(default)
+    def _plan(self, overrides: Mapping[str, Any], files: list[Path]) -> Plan:
+        # Read here and not by Snakemake, whose reader lets a key appear twice and takes 1e-3 for text.
+        experiment: dict[str, Any] = {}
         for file in files:
-            yaml_files.read(file)  # Snakemake's own reader lets a key appear twice.
-        plan = plan_experiment(check_experiment(experiment, files), self.site)
+            experiment = yaml_files.merge(experiment, yaml_files.read(file))
+        mine = {key: value for key, value in overrides.items() if key not in SITE_KEYS}
+        plan = Plan(check_experiment(yaml_files.merge(experiment, mine), files), self.site)
         receipts = frozenset(str(receipt_path(self.site.artifacts, job.stage, job.id)) for job in plan.jobs)
         ownership.take_over(plan.experiment.name, receipts, self.site.artifacts)
         return plan
@@ -81,3 +82,8 @@ class Workflow:
         """The id of the one job of `report` or `gate`."""
         assert self.plan is not None
         return next(job.id for job in self.plan.jobs if job.stage == stage)
+
+
+def _shown(file: Path) -> Path:
+    """A path as a person would write it: Snakemake makes all of them absolute."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file

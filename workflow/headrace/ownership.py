@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -63,6 +64,7 @@ def take_over(experiment: str, receipts: frozenset[str], artifacts: Path) -> Non
     owners = {path: note for path in OWNERS.glob("*.json") if (note := _read(path))}
     living = {path: note for path, note in owners.items() if not Process(**note["process"]).is_gone()}
     _end_orphans(artifacts)
+    _sweep_attempts(artifacts)
     locks = [lock for lock in LOCKS.glob("*.lock") if lock.is_file()]
     for note in living.values():
         _refuse_if_shared(note, receipts)
@@ -139,7 +141,10 @@ def _end_orphans(artifacts: Path) -> None:
     """End the stages of this host whose workflow is proved dead, and their children."""
     for path in (artifacts / ".running").glob(f"{socket.gethostname()}-*.json"):
         note = _read(path)
-        if note is None or note["owner"] is None or not Process(**note["owner"]).is_gone():
+        # A host's name may be the beginning of another's.
+        if note is None or note["process"]["host"] != socket.gethostname():
+            continue
+        if note["owner"] is None or not Process(**note["owner"]).is_gone():
             continue
         process = Process(**note["process"]).find()
         if process is not None:
@@ -150,6 +155,14 @@ def _end_orphans(artifacts: Path) -> None:
             psutil.wait_procs(family, timeout=10)
             print(f"headrace: ended {note['stage']} {note['job']}, left by a workflow that was killed", file=sys.stderr)
         path.unlink(missing_ok=True)
+
+
+def _sweep_attempts(artifacts: Path) -> None:
+    """Remove what killed processes of this host had begun; nobody can continue a private folder."""
+    for folder in (artifacts / ".attempts").glob(f"*.{socket.gethostname()}.*"):
+        pid = folder.name.removesuffix(".replaced").split(".")[-2]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

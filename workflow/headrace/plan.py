@@ -16,8 +16,7 @@ from typing import Any
 from headrace.errors import InputError
 from headrace.experiment import Experiment, Setting
 from headrace.fingerprints import code_fingerprint
-from headrace.provenance import digest_json, write_json
-from headrace.splits import planned_sizes
+from headrace.provenance import digest_json, write_json_if_new
 
 SITE_KEYS = ("artifacts", "results", "runs_per_job", "device")
 Kinds = tuple[tuple[str, str], ...]
@@ -41,9 +40,9 @@ class Site:
             given[key] = Path(str(given.get(key) or os.environ.get(f"HEADRACE_{key.upper()}") or key))
         runs = given.get("runs_per_job", cls.runs_per_job)
         if not str(runs).isdecimal() or int(runs) < 1:
-            raise InputError(f"--config runs_per_job={runs}: must be a whole number above 0")
+            raise InputError(f"runs_per_job={runs}: must be a whole number above 0")
         if given.get("device", "auto") not in ("auto", "cpu", "cuda"):
-            raise InputError(f"--config device={given['device']}: allowed: auto, cpu, cuda")
+            raise InputError(f"device={given['device']}: allowed: auto, cpu, cuda")
         return cls(**{**given, "runs_per_job": int(runs)})
 
     def resolve_device(self, wanted: str) -> str:
@@ -208,9 +207,7 @@ class Plan:
     def write_specs(self) -> None:
         """Write down what every job is to do, for stages that run elsewhere or later."""
         for job in self.jobs:
-            path = spec_path(self.site.artifacts, job.stage, job.id)
-            if not path.exists():
-                write_json(path, job.describe(), durable=False)
+            write_json_if_new(spec_path(self.site.artifacts, job.stage, job.id), job.describe())
 
     def _shard(self, name: str) -> Artifact:
         dataset = self.experiment.datasets[name]
@@ -328,10 +325,3 @@ def log_path(artifacts: Path, stage: str, job: str) -> Path:
 def artifact_path(artifacts: Path, stage: str, artifact: str) -> Path:
     """Where an artifact lies."""
     return artifacts / stage / artifact
-
-
-def plan_experiment(experiment: Experiment, site: Site) -> Plan:
-    """Plan an experiment at a site."""
-    for name, dataset in experiment.datasets.items():
-        planned_sizes(experiment.infos[name], dataset.split)
-    return Plan(experiment, site)

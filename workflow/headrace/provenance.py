@@ -16,6 +16,7 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+REQUIRED = {"identity", "status"}
 
 
 def canonical_json(value: Any) -> bytes:
@@ -58,18 +59,29 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     write_atomically(path, text.encode(), durable=durable)
 
 
+def write_json_if_new(path: Path, value: Any) -> None:
+    """Write JSON unless the file says just that already; for files that the next call would write again."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return
+    except (OSError, UnicodeDecodeError):
+        pass
+    write_atomically(path, text.encode(), durable=False)
+
+
 def read_json(path: Path) -> Any:
     """Parse a JSON file."""
     return json.loads(path.read_bytes())
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest that seals an artifact, or None where nothing is sealed."""
+    """The manifest that seals an artifact, or None where nothing is sealed: a damaged manifest seals nothing."""
     try:
-        manifest: dict[str, Any] = read_json(folder / MANIFEST)
-    except (FileNotFoundError, NotADirectoryError):
+        manifest = read_json(folder / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
-    return manifest
+    return manifest if isinstance(manifest, dict) and manifest.keys() >= REQUIRED else None
 
 
 def is_sealed(folder: Path, identity: str) -> bool:

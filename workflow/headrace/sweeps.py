@@ -44,7 +44,12 @@ def draw_value(distribution: Distribution, generator: random.Random) -> Any:
     if distribution.integer is not None:
         return generator.randint(*distribution.integer)
     if distribution.uniform is not None:
-        return float(f"{generator.uniform(*distribution.uniform):.6g}")
+        low, high = distribution.uniform
+        return _rounded(generator.uniform(low, high), low, high)
     assert distribution.log_uniform is not None
     low, high = distribution.log_uniform
-    return float(f"{math.exp(generator.uniform(math.log(low), math.log(high))):.6g}")
+    return _rounded(math.exp(generator.uniform(math.log(low), math.log(high))), low, high)
+
+
+def _rounded(value: float, low: float, high: float) -> float:
+    return min(max(float(f"{value:.6g}"), low), high)

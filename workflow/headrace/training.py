@@ -25,7 +25,11 @@ State = dict[str, Any]
 
 
 class RunFailedError(Exception):
-    """A run that cannot be finished, for a reason of its own; the others go on."""
+    """A run that cannot be finished, for a reason of its own; the others go on. `curves` are its whole epochs."""
+
+    def __init__(self, reason: str, curves: list[dict[str, float]]) -> None:
+        super().__init__(reason)
+        self.curves = curves
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,9 @@ def train(
         train_loss = run.train_epoch(data["train"], epoch)
         metrics = run.validate(data["validation"])
         if not (math.isfinite(train_loss) and math.isfinite(metrics["validation_loss"])):
-            raise RunFailedError(f"the loss was not finite in epoch {epoch} (training {train_loss}, {metrics})")
+            raise RunFailedError(
+                f"the loss was not finite in epoch {epoch} (training {train_loss}, {metrics})", run.curves
+            )
         run.remember(epoch, metrics["validation_loss"])
         seconds = round(time.perf_counter() - start, 4)
         rate = {"learning_rate": float(run.optimizer.param_groups[0]["lr"])}

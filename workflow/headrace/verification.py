@@ -29,7 +29,7 @@ def verify_artifact(folder: Path) -> Iterator[str]:
     """Compare an artifact with its manifest, part by part."""
     manifest = read_manifest(folder)
     if manifest is None:
-        yield f"{folder}: missing"
+        yield f"{folder}: is missing, or its manifest is"
         return
     try:
         found = content_digests(folder)
@@ -49,7 +49,13 @@ def artifacts_of(result: Path) -> list[dict[str, Any]]:
     """The artifacts behind a result. Raises InputError."""
     path = result / "provenance.json"
     try:
-        entries: list[dict[str, Any]] = read_json(path)["artifacts"]
-    except FileNotFoundError:
+        entries = read_json(path)["artifacts"]
+        wanted = {"label": list, "status": str, "artifact": str}
+        whole = all(isinstance(entry[key], kind) for entry in entries for key, kind in wanted.items())
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; RESULT must be a folder of results, as results/NAME") from None
-    return entries
+    except (ValueError, TypeError, LookupError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path}: is damaged; run the experiment's command again to write it anew")
+    return list(entries)

@@ -11,15 +11,28 @@ import yaml
 
 from headrace.errors import InputError
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 4 * 2**20
-_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+MAX_DEPTH = 50
+MAX_NODES = 200_000
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Plain YAML, in which `1e-3` is the number that it looks like; YAML 1.1 wants `1.0e-3`."""
+
+
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
 
 
 def read(path: Path) -> dict[str, Any]:
     """The mapping that a file holds. Raises InputError for what is not a file, not YAML or not a mapping."""
     node = compose(path)
-    data = Loader("").construct_document(node) if node is not None else None
+    try:
+        data = Loader("").construct_document(node) if node is not None else None
+    except yaml.YAMLError as error:
+        raise InputError(_sentence(path, error)) from error
+    except (ValueError, OverflowError, TypeError) as error:
+        raise InputError(f"{path}{_line_of_broken(node)}: is not valid YAML: {printable(str(error))[:100]}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: must hold a mapping of keys, as in `name: my-experiment`")
     return data
@@ -30,37 +43,85 @@ def compose(path: Path) -> yaml.Node | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: is larger than an experiment file may be ({MAX_BYTES // 2**20} MiB)")
-        node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
+        text = path.read_text(encoding="utf-8")
+        _refuse_depth(text, path)
+        node: yaml.Node | None = yaml.compose(text, Loader=Loader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text") from error
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{line}: is not valid YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    _refuse_twins_and_aliases(node, path, "")
+        raise InputError(_sentence(path, error)) from error
+    _Walk(path).visit(node, "")
     return node
 
 
-def _refuse_twins_and_aliases(node: yaml.Node | None, path: Path, prefix: str, depth: int = 0) -> None:
-    if depth > 50:
-        raise InputError(f"{path}: is nested too deeply at {prefix}")
-    if isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            _refuse_twins_and_aliases(item, path, f"{prefix}[{i}]", depth + 1)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        name = f"{prefix}.{key.value}" if prefix else str(key.value)
-        if not isinstance(key, yaml.ScalarNode):
-            raise InputError(f"{path}:{key.start_mark.line + 1}: a key must be a plain word")
-        if key.value in seen:
-            raise InputError(f"{path}:{key.start_mark.line + 1}: {name}: appears twice; every key may appear once")
-        seen.add(key.value)
-        _refuse_twins_and_aliases(value, path, name, depth + 1)
+def _refuse_depth(text: str, path: Path) -> None:
+    """Composing recurses in C, where too deep a nesting ends the process; events do not."""
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line = f":{event.start_mark.line + 1}" if event.start_mark else ""
+            raise InputError(f"{path}{line}: is nested too deeply; allowed: {MAX_DEPTH} levels")
+
+
+class _Walk:
+    """Visits every node, aliases followed, so that neither twins nor bombs get through."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_nodes = 0
+
+    def visit(self, node: yaml.Node | None, prefix: str, depth: int = 0) -> None:
+        """Raise InputError for a key twice, a key that is no word, and for too many nodes or levels."""
+        self.num_nodes += 1
+        if depth > MAX_DEPTH:
+            raise InputError(f"{self.path}: is nested too deeply; allowed: {MAX_DEPTH} levels")
+        if self.num_nodes > MAX_NODES:
+            raise InputError(f"{self.path}: holds more than {MAX_NODES} values, aliases counted as often as used")
+        if isinstance(node, yaml.SequenceNode):
+            for i, item in enumerate(node.value):
+                self.visit(item, f"{prefix}[{i}]", depth + 1)
+        if not isinstance(node, yaml.MappingNode):
+            return
+        seen: set[str] = set()
+        for key, value in node.value:
+            where = f"{self.path}:{key.start_mark.line + 1}"
+            if not isinstance(key, yaml.ScalarNode):
+                raise InputError(f"{where}: a key must be a plain word")
+            name = f"{prefix}.{key.value}" if prefix else str(key.value)
+            if key.value in seen:
+                raise InputError(f"{where}: {printable(name)}: appears twice; every key may appear once")
+            seen.add(key.value)
+            self.visit(value, name, depth + 1)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with nothing that could steer a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _line_of_broken(node: yaml.Node | None) -> str:
+    """`:LINE` of the first value that looks like a number or a date and is none."""
+    if isinstance(node, yaml.MappingNode):
+        found = (_line_of_broken(part) for pair in node.value for part in pair)
+    elif isinstance(node, yaml.SequenceNode):
+        found = (_line_of_broken(part) for part in node.value)
+    else:
+        try:
+            Loader("").construct_document(node)
+        except (yaml.YAMLError, ValueError, OverflowError, TypeError):
+            return f":{node.start_mark.line + 1}" if node and node.start_mark else ""
+        return ""
+    return next(filter(None, found), "")
+
+
+def _sentence(path: Path, error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError):
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        return f"{path}{line}: is not valid YAML: {printable(str(error.problem or error.context))}"
+    return f"{path}: is not valid YAML: {printable(' '.join(str(error).split()))}"
 
 
 def line_of(path: Path, keys: tuple[str | int, ...]) -> int | None:
@@ -84,12 +145,17 @@ def line_of(path: Path, keys: tuple[str | int, ...]) -> int | None:
     return line
 
 
-def numbers(value: Any) -> Any:
-    """YAML 1.1 reads `1e-3` as text; here it is the number that it looks like. Lists become tuples."""
+def tuples(value: Any) -> Any:
+    """The same data with tuples in place of lists: a frozen experiment holds nothing that can be changed."""
     if isinstance(value, Mapping):
-        return {key: numbers(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return tuple(numbers(item) for item in value)
-    if isinstance(value, str) and _EXPONENT.fullmatch(value):
-        return float(value)
-    return value
+        return {key: tuples(item) for key, item in value.items()}
+    return tuple(tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, mapping by mapping."""
+    both = dict(base)
+    for key, value in over.items():
+        old = both.get(key)
+        both[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return both

@@ -12,7 +12,7 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 HEADRACE = Workflow(
-    config,
+    workflow.config_settings.config,
     workflow.configfiles,
     default=Path(workflow.current_basedir).parents[1] / "configs" / "quickstart.yaml",
     is_main=workflow.is_main_process,

@@ -150,7 +150,10 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
     if trained is None:
         return RunResult(**base, status="missing", reason="not trained yet")
     if trained["status"] == "failed":
-        return RunResult(**base, status="failed", reason=trained["reason"], seconds=trained["seconds"])
+        path = artifact_path(job.root, "train", run["train"]) / "curves.json"
+        curves = read_json(path) if path.exists() else ()
+        said = {"reason": trained["reason"], "seconds": trained["seconds"]}
+        return RunResult(**base, status="failed", curves=curves, **said)
     if evaluated is None:
         return RunResult(**base, status="missing", reason="not evaluated yet", seconds=trained["seconds"])
     folder = artifact_path(job.root, "train", run["train"])

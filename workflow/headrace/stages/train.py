@@ -46,6 +46,7 @@ def train_one(task: Task, work: Making, data: Data) -> None:
         trained = train(spec, shapes, training, task.spec["seed"], data, task.checkpoints)
     except RunFailedError as error:
         work.failure = str(error)
+        write_json(work.folder / "curves.json", error.curves)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         logger.error("%s", traceback.format_exc())
         work.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
