@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headrace import stores
 from headrace.batches import SplitData, read_split
 from headrace.errors import StageError
-from headrace.provenance import write_json
+from headrace.provenance import MANIFEST, REQUIRED, write_json
 
 
 def numbered(num_samples: int) -> SplitData:
@@ -70,7 +70,7 @@ def write_artifact(folder: Path, target: np.ndarray | None) -> np.ndarray:
         blocks = {name: values[rows] for name, values in arrays.items()}
         digests |= stores.write_shard(folder / stores.STORE, shard, blocks)
     stores.finish(folder / stores.STORE)
-    write_json(folder / "manifest.json", {"outputs": digests})
+    write_json(folder / MANIFEST, {**dict.fromkeys(REQUIRED, ""), "outputs": digests})
     return inputs
 
 
@@ -116,6 +116,6 @@ def test_a_damaged_or_missing_shard_is_not_read(tmp_path: Path, name: str) -> No
 
 def test_an_artifact_that_is_not_sealed_is_not_read(tmp_path: Path) -> None:
     write_artifact(tmp_path / "made", None)
-    (tmp_path / "made" / "manifest.json").unlink()
+    (tmp_path / "made" / MANIFEST).unlink()
     with pytest.raises(FileNotFoundError, match="not a sealed artifact"):
         read_split(tmp_path / "made", "train")

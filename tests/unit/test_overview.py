@@ -3,7 +3,7 @@
 import pytest
 
 from headrace.experiment import check_experiment
-from headrace.overview import COLUMNS, overview, stage_lines, state_of
+from headrace.overview import COLUMNS, find_states, overview, stage_lines, state_of
 from headrace.plan import Plan, Site, artifact_path
 from headrace.provenance import MANIFEST, write_json
 
@@ -52,7 +52,7 @@ def test_columns_are_aligned(plan):
 
 
 def test_every_stage_and_the_report_are_summed_up(plan, tmp_path):
-    assert stage_lines(plan) == [
+    assert stage_lines(plan, find_states(plan)) == [
         "shard: 1 artifacts in 1 jobs, 0 done",
         "preprocess: 1 artifacts in 1 jobs, 0 done",
         "train: 3 artifacts in 2 jobs, 0 done",

@@ -129,16 +129,17 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path, dtype: str, shape: tuple
     assert np.array_equal(back, values)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return write_store(tmp_path_factory.mktemp("kept") / "data.zarr", make_arrays(100), Layout(100, 12, 4), SPLITS)
+
+
 @given(start=st.integers(0, 99), length=st.integers(1, 100))
 @settings(deadline=None, max_examples=30)
-def test_any_range_of_rows_can_be_read(tmp_path_factory: pytest.TempPathFactory, start: int, length: int) -> None:
-    path = tmp_path_factory.getbasetemp() / "ranges.zarr"
-    arrays = make_arrays(100)
-    if not path.exists():
-        write_store(path, arrays, Layout(100, 12, 4), SPLITS)
+def test_any_range_of_rows_can_be_read(kept: Written, start: int, length: int) -> None:
     rows = slice(start, min(100, start + length))
-    blocks = list(stores.read_rows(path, "inputs", rows, stores.shard_digests(path)))
-    assert np.array_equal(np.concatenate(blocks), arrays["inputs"][rows])
+    blocks = list(stores.read_rows(kept.path, "inputs", rows, kept.digests))
+    assert np.array_equal(np.concatenate(blocks), kept.arrays["inputs"][rows])
 
 
 def test_special_numbers_survive(tmp_path: Path) -> None:

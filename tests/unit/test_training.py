@@ -271,8 +271,9 @@ def test_the_last_good_state_outlives_a_lost_loss(tmp_path: Path, monkeypatch: p
         return math.nan if number == 3 else epoch(run, data, number)
 
     monkeypatch.setattr(Run, "train_epoch", lose_the_third)
-    with pytest.raises(RunFailedError, match="the loss was not finite in epoch 3"):
+    with pytest.raises(RunFailedError, match="the loss was not finite in epoch 3") as failure:
         run_case("dropout", tmp_path)
+    assert [row["epoch"] for row in failure.value.curves] == [1, 2]
     state = checkpoints.load(tmp_path)
     assert state is not None
     assert len(state["curves"]) == 2

@@ -12,7 +12,7 @@ from headrace import stores
 from headrace.__main__ import main
 from headrace.digests import content_digests
 from headrace.errors import InputError
-from headrace.provenance import write_json
+from headrace.provenance import MANIFEST, REQUIRED, write_json
 from headrace.verification import result_digest, verify_result
 
 
@@ -28,7 +28,8 @@ def make_artifact(folder: Path, offset: float = 0) -> Path:
         rows = layout.rows(shard)
         stores.write_shard(path, shard, {"inputs": np.full((rows.stop - rows.start, 2), 1 + offset, np.float32)})
     stores.finish(path)
-    write_json(folder / "manifest.json", {"outputs": content_digests(folder), "status": "done", "identity": "x"})
+    manifest = {**dict.fromkeys(REQUIRED, ""), "outputs": content_digests(folder), "status": "done"}
+    write_json(folder / MANIFEST, manifest)
     return folder
 
 
@@ -84,7 +85,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a new file": (lambda folder: (folder / "more.json").write_text("{}"), "more.json is not in the manifest"),
     "a foreign file": (lambda folder: (folder / "model.pkl").write_bytes(b"x"), "model.pkl"),
     "a missing manifest": (lambda folder: (folder / "manifest.json").unlink(), "missing"),
-    "a cut manifest": (lambda folder: (folder / "manifest.json").write_text('{"outputs'), "manifest.json"),
+    "a cut manifest": (lambda folder: (folder / "manifest.json").write_text('{"outputs'), "manifest"),
+    "a manifest of something else": (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest"),
     "a missing artifact": (lambda folder: shutil.rmtree(folder), "missing"),
 }
 
@@ -104,7 +106,7 @@ def test_any_damage_is_named(damage: str, artifact: Path, result: Path, capsys: 
 def test_damage_never_leaves_the_digest_as_it_was(damage: str, artifact: Path, result: Path) -> None:
     before = result_digest(result)
     DAMAGES[damage][0](artifact)
-    # 0 would be a digest: anything but that is an honest end, as long as it is one line and no traceback.
+    # A named error is as honest as another digest.
     if main(["digest", str(result)]) == 0:
         assert result_digest(result) != before
 

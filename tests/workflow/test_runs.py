@@ -10,7 +10,7 @@ import re
 import pytest
 import yaml
 
-from conftest import SMALL, Project
+from projects import ROOT, SMALL, Project
 
 
 def jobs_of(output: str) -> dict[str, int]:
@@ -217,3 +217,36 @@ def test_shipped_experiments_plan(project: Project, name: str) -> None:
     assert planned.returncode == 0
     experiment = yaml.safe_load((project.folder / "configs" / name).read_text())
     assert f"results/{experiment['name']}/report.html" in planned.stdout
+
+
+def test_the_readme_adds_a_family_in_one_file(project: Project) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (project.folder / "workflow/headrace/models/mixer.py").write_text(code)
+    project.write(
+        {
+            "name": "small",
+            "datasets": {"digits": {"kind": "mnist5k"}},
+            "models": [{"kind": "mixer", "hidden": 8, "epochs": 2}],
+            "evaluation": {"bootstrap": 10},
+        }
+    )
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout
+    with (project.folder / "results/small/results.csv").open() as file:
+        rows = {(row["family"], row["split"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+    assert rows["mixer", "test", "accuracy"] > 0.5
+    shards = list((project.folder / "artifacts/shard").glob("mnist5k-*/manifest.json"))
+    execution = json.loads(shards[0].read_text())["execution"]
+    assert execution["shards"] >= 8
+    assert len(execution["workers"]["tasks"]) == 2
+    assert all(count > 0 for count in execution["workers"]["tasks"].values())
+
+
+def test_the_experiment_in_the_readme_is_fine(project: Project) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    (project.folder / "configs/mine.yaml").write_text(text)
+    checked = project.headrace("check", "configs/mine.yaml")
+    assert checked.returncode == 0, checked.stderr
+    assert "18 runs" in checked.stdout

@@ -20,7 +20,7 @@ import zarr
 from headrace import stores
 from headrace.__main__ import main
 from headrace.experiment import check_experiment
-from headrace.plan import Job, Plan, Site, artifact_path, plan_experiment, receipt_path, spec_path
+from headrace.plan import Job, Plan, Site, artifact_path, receipt_path, spec_path
 from headrace.provenance import read_json, read_manifest
 
 EXPERIMENT: dict[str, Any] = {
@@ -71,7 +71,7 @@ class Place:
     @classmethod
     def make(cls, folder: Path, experiment: Mapping[str, Any]) -> "Place":
         site = Site(artifacts=folder / "artifacts", results=folder / "results", device="cpu")
-        plan = plan_experiment(check_experiment(experiment), site)
+        plan = Plan(check_experiment(experiment), site)
         plan.write_specs()
         return cls(folder, plan)
 
@@ -380,7 +380,7 @@ def test_a_failed_run_is_sealed_as_failed_and_its_siblings_finish(failed: Place)
     manifest = failed.manifest("train", bad.train.id)
     assert manifest["status"] == "failed"
     assert "the loss was not finite in epoch 1" in manifest["reason"]
-    assert manifest["outputs"] == {}
+    assert not any(part.startswith("weights") for part in manifest["outputs"])
     assert failed.manifest("train", good.train.id)["status"] == "done"
     assert not (failed.root / ".checkpoints" / bad.train.id).exists()
 

@@ -136,6 +136,7 @@ def run_stage(options: argparse.Namespace) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     import importlib
+    import traceback
 
     from headrace.jobs import Job
     from headrace.logs import start_logging
@@ -149,10 +150,14 @@ def run_stage(options: argparse.Namespace) -> int:
     job.check_code()
     stage = importlib.import_module(f"headrace.stages.{job.stage}")
     with running(job.root, job.stage, job.id):
-        if job.stage in ON_DASK:
-            stage.run(job, cluster)
-        else:
-            stage.run(job)
+        try:
+            stage.run(job, *([cluster] if cluster else []))
+        except (InputError, StageError):
+            raise
+        except Exception as error:
+            # The log keeps where it happened; its last line says what, for whoever sees only that.
+            traceback.print_exc()
+            raise StageError(f"{job.id}: {type(error).__name__}: {' '.join(str(error).split())}") from error
         job.finish()
     return 0
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,12 +104,13 @@ class Job:
     artifacts: tuple[Artifact, ...]
     needs: tuple[tuple[str, str], ...]
     """(stage, id) of the jobs whose receipts it waits for."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Callable[[], Mapping[str, Any]] = dict
+    """What else its spec says; made only when it is written."""
 
     def describe(self) -> dict[str, Any]:
         """The content of its spec file."""
         artifacts = [artifact.describe() for artifact in self.artifacts]
-        return {"stage": self.stage, "id": self.id, "needs": self.needs, "artifacts": artifacts, **self.extra}
+        return {"stage": self.stage, "id": self.id, "needs": self.needs, "artifacts": artifacts, **self.extra()}
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ class Plan:
         self.site = site
         self.shards = {name: self._shard(name) for name in experiment.datasets}
         self.features: dict[tuple[str, str], Artifact] = {}
+        self._evaluation = experiment.evaluation.model_dump(mode="json", exclude={"baseline"})
         self.runs = list(self._runs())
+        self._evaluates = {run.train.id: run.evaluate for run in self.runs}
         self._refuse_collisions()
 
     @property
@@ -154,7 +157,7 @@ class Plan:
             [run.train for run in self.runs],
             [run.evaluate for run in self.runs],
         ]
-        return list({artifact.id: artifact for group in by_stage for artifact in group}.values())
+        return list({(artifact.stage, artifact.id): artifact for group in by_stage for artifact in group}.values())
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -168,18 +171,20 @@ class Plan:
         evaluates = [self._evaluation_of(job) for job in trains]
         ends = tuple(("evaluate", job.id) for job in evaluates)
         name, results = self.experiment.name, str(self.site.results)
-        report = Job("report", f"{name}-{self.digest[:8]}", (), ends, {**self._contents(), "results": results})
+        report = Job("report", f"{name}-{self.digest[:8]}", (), ends, self._contents)
         pairs = [
             {"train": train.id, "evaluate": evaluate.id, "runs": [artifact.id for artifact in train.artifacts]}
             for train, evaluate in zip(trains, evaluates, strict=True)
         ]
         judged = {"jobs": pairs, "experiment": name, "results": results}
-        return [*single, *trains, *evaluates, report, Job("gate", report.id, (), (("report", report.id),), judged)]
+        gate = Job("gate", report.id, (), (("report", report.id),), lambda: judged)
+        return [*single, *trains, *evaluates, report, gate]
 
     def _contents(self) -> dict[str, Any]:
         """What the report is told."""
         return {
             "experiment": self.resolved,
+            "results": str(self.site.results),
             "plan": self.digest,
             "code": code_fingerprint("report", ()),
             "runs": [run.describe() for run in self.runs],
@@ -274,8 +279,8 @@ class Plan:
         )
 
     def _evaluate(self, train: Artifact, features: Artifact) -> Artifact:
-        spec = self.experiment.evaluation.model_dump(mode="json", exclude={"baseline"})
-        return Artifact("evaluate", train.slug, spec, {"run": train, "features": features}, train.kinds)
+        inputs = {"run": train, "features": features}
+        return Artifact("evaluate", train.slug, self._evaluation, inputs, train.kinds)
 
     def _batches(self) -> Iterable[Job]:
         """Runs of one family on one feature set, `runs_per_job` at a time: decided by the plan, not by what exists."""
@@ -291,7 +296,7 @@ class Plan:
                 yield Job("train", batch_id(family, batch), batch, ((features.stage, features.id),))
 
     def _evaluation_of(self, job: Job) -> Job:
-        batch = tuple(self._evaluate(train, train.inputs["features"]) for train in job.artifacts)
+        batch = tuple(self._evaluates[train.id] for train in job.artifacts)
         return Job("evaluate", batch_id(job.id.rsplit("-", 1)[0], batch), batch, (("train", job.id), *job.needs))
 
     def _refuse_collisions(self) -> None:
