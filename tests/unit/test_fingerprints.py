@@ -117,6 +117,7 @@ def test_the_order_of_lines_does_not_count():
 # What no artifact is identified by, and why. Everything else that a stage imports must be in its COMPUTES or in
 # that of a stage whose artifacts it reads, since their identities are part of its own.
 NEUTRAL = {
+    "artifacts": "names artifacts and says where they lie",
     "clusters.base": "where work runs; the number of workers must not change a bit",
     "clusters.local": "where work runs",
     "config": "types of parameters; their values are in the spec",

@@ -11,9 +11,10 @@ import yaml
 
 from headrace import __main__ as command
 from headrace.__main__ import STAGES, main
+from headrace.artifacts import receipt_path, spec_path
 from headrace.errors import InputError, StageError
-from headrace.experiment import load_experiment
-from headrace.plan import Plan, Site, receipt_path, spec_path
+from headrace.plan import Plan, Site
+from headrace.reading import load_experiment
 from headrace.registry import PACKAGE
 from headrace.schema import experiment_schema, render_schema
 

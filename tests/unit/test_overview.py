@@ -2,10 +2,11 @@
 
 import pytest
 
-from headrace.experiment import check_experiment
+from headrace.artifacts import artifact_path
 from headrace.overview import COLUMNS, find_states, overview, stage_lines, state_of
-from headrace.plan import Plan, Site, artifact_path
+from headrace.plan import Plan, Site
 from headrace.provenance import MANIFEST, write_json
+from headrace.reading import check_experiment
 
 DATA = {
     "name": "small",

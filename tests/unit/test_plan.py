@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headrace.artifacts import artifact_path, log_path, receipt_path, spec_path
 from headrace.errors import InputError
-from headrace.experiment import check_experiment, load_experiment
-from headrace.plan import Plan, Site, artifact_path, log_path, receipt_path, spec_path
+from headrace.plan import Plan, Site
+from headrace.reading import check_experiment, load_experiment
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -261,9 +262,9 @@ def test_the_device_is_part_of_a_run_and_of_nothing_else():
 
 def test_edited_code_changes_what_it_makes(monkeypatch):
     before = plan_of()
-    real = sys.modules["headrace.plan"].code_fingerprint
+    real = sys.modules["headrace.artifacts"].code_fingerprint
     monkeypatch.setattr(
-        "headrace.plan.code_fingerprint",
+        "headrace.artifacts.code_fingerprint",
         lambda stage, kinds: "edited" if ("models", "vae") in kinds else real(stage, kinds),
     )
     after = plan_of()

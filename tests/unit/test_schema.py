@@ -11,7 +11,8 @@ import yaml
 
 from headrace.config import Evaluation, Training
 from headrace.errors import InputError
-from headrace.experiment import ModelKeys, TopLevel, check_experiment
+from headrace.experiment import ModelKeys, TopLevel
+from headrace.reading import check_experiment
 from headrace.registry import list_kinds, load_kind
 from headrace.schema import TITLES, experiment_schema, render_documentation, render_schema
 from headrace.yaml_files import read, tuples

@@ -118,15 +118,15 @@ def test_rows_per_shard_may_be_given_for_rows_above_a_chunk(run_with_limit) -> N
 DTYPES = ["float32", "float64", "int64", "uint8", "int16", "bool"]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 2)])
-def test_rows_come_back_as_they_went_in(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
-    values = np.random.default_rng(0).integers(0, 2, (23, *shape)).astype(dtype)
+def test_rows_come_back_as_they_went_in(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    arrays = {dtype: generator.integers(0, 2, (23, *shape)).astype(dtype) for dtype in DTYPES}
     sizes = {"train": 20, "validation": 2, "test": 1}
-    written = write_store(tmp_path / "data.zarr", {"inputs": values}, Layout(23, 6, 2), sizes)
-    back = read_all(written)["inputs"]
-    assert back.dtype == values.dtype
-    assert np.array_equal(back, values)
+    back = read_all(write_store(tmp_path / "data.zarr", arrays, Layout(23, 6, 2), sizes))
+    for dtype, values in arrays.items():
+        assert back[dtype].dtype == values.dtype
+        assert np.array_equal(back[dtype], values)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_zarr_alone_opens_a_store(written: Written) -> None:
 def test_no_flipped_bit_is_ever_read_as_data(written: Written) -> None:
     generator = np.random.default_rng(11)
     files = chunk_files(written)
-    num_flips, num_detected = 300, 0
+    num_flips, num_detected = 150, 0
     for _ in range(num_flips):
         path = files[generator.integers(len(files))]
         name, shard = path.relative_to(written.path).parts[0], int(path.relative_to(written.path).parts[2])
@@ -244,9 +244,9 @@ def test_no_flipped_bit_is_ever_read_as_data(written: Written) -> None:
 
 
 def test_no_truncated_file_is_ever_read_as_data(written: Written) -> None:
-    for i, path in enumerate(chunk_files(written)):
+    for i, path in enumerate(chunk_files(written)[::2]):
         content = path.read_bytes()
-        path.write_bytes(content[: len(content) * i // 20])
+        path.write_bytes(content[: len(content) * i // 10])
         with pytest.raises(StageError):
             read_all(written)
         path.write_bytes(content)
@@ -262,7 +262,7 @@ def test_shards_that_changed_places_are_noticed(written: Written) -> None:
 
 
 def test_a_missing_shard_is_an_error_and_not_zeros(written: Written) -> None:
-    for path in chunk_files(written):
+    for path in chunk_files(written)[::3]:
         content = path.read_bytes()
         path.unlink()
         with pytest.raises(StageError, match="is not what was written"):

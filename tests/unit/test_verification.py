@@ -39,14 +39,22 @@ def write_result(folder: Path, artifacts: dict[str, Path], status: str = "done")
     return folder
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    make_artifact(folder / "one")
+    make_artifact(folder / "other", offset=1)
+    return folder
+
+
 @pytest.fixture
-def artifact(tmp_path: Path) -> Path:
-    return make_artifact(tmp_path / "artifacts" / "train" / "one")
+def artifact(tmp_path: Path, made: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "artifacts" / "train") / "one"
 
 
 @pytest.fixture
 def result(tmp_path: Path, artifact: Path) -> Path:
-    other = make_artifact(tmp_path / "artifacts" / "train" / "other", offset=1)
+    other = artifact.with_name("other")
     return write_result(tmp_path / "results" / "small", {"one": artifact, "other": other})
 
 

@@ -19,9 +19,10 @@ import zarr
 
 from headrace import stores
 from headrace.__main__ import main
-from headrace.experiment import check_experiment
-from headrace.plan import Job, Plan, Site, artifact_path, receipt_path, spec_path
+from headrace.artifacts import Job, artifact_path, receipt_path, spec_path
+from headrace.plan import Plan, Site
 from headrace.provenance import read_json, read_manifest
+from headrace.reading import check_experiment
 
 EXPERIMENT: dict[str, Any] = {
     "name": "tiny",

@@ -78,8 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check(options: argparse.Namespace) -> int:
     """Say that a file is fine, or what is wrong with it."""
-    from headrace.experiment import load_experiment
     from headrace.plan import Plan
+    from headrace.reading import load_experiment
 
     planned = Plan(load_experiment(options.config), _site(options))
     print(f"{options.config}: fine: {len(planned.runs)} runs, {len(planned.artifacts)} artifacts")
@@ -88,9 +88,9 @@ def check(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """Print the table of runs."""
-    from headrace.experiment import load_experiment
     from headrace.overview import overview
     from headrace.plan import Plan
+    from headrace.reading import load_experiment
 
     print(overview(Plan(load_experiment(options.config), _site(options))))
     return 0
@@ -98,7 +98,7 @@ def plan(options: argparse.Namespace) -> int:
 
 def where(options: argparse.Namespace) -> int:
     """Print where the report lies; exit code 1 when there is none yet."""
-    from headrace.experiment import load_experiment
+    from headrace.reading import load_experiment
 
     page: Path = _site(options).results / load_experiment(options.config).name / "report.html"
     print(f"report: {page}" if page.exists() else f"no report yet; it will be {page}")

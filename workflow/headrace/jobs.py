@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headrace.artifacts import artifact_path, receipt_path, spec_path
 from headrace.digests import artifact_digest, content_digests
 from headrace.errors import InputError, StageError
 from headrace.fingerprints import code_fingerprint
 from headrace.logs import logger
-from headrace.plan import artifact_path, receipt_path, spec_path
 from headrace.provenance import (
     attempt,
     is_sealed,

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from headrace import ownership, yaml_files
+from headrace.artifacts import log_path, receipt_path, spec_path
 from headrace.errors import InputError
-from headrace.experiment import check_experiment
-from headrace.plan import SITE_KEYS, Plan, Site, log_path, receipt_path, spec_path
+from headrace.plan import SITE_KEYS, Plan, Site
 from headrace.provenance import read_json
+from headrace.reading import check_experiment
 
 
 class Workflow:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from headrace.plan import Artifact, Plan, artifact_path
+from headrace.artifacts import Artifact, artifact_path
+from headrace.plan import Plan
 from headrace.provenance import read_manifest
 
 States = Mapping[tuple[str, str], str]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headrace.artifacts import artifact_path
 from headrace.errors import StageError
 from headrace.jobs import Job
-from headrace.plan import artifact_path
 from headrace.provenance import read_manifest
 
 COMPUTES = ()

@@ -13,12 +13,12 @@ import numpy as np
 import yaml
 
 from headrace import stores
+from headrace.artifacts import artifact_path
 from headrace.crate import write_crate
 from headrace.datasets.base import DatasetSpec
 from headrace.jobs import Job, environment
 from headrace.logs import logger
 from headrace.metrics import confusion
-from headrace.plan import artifact_path
 from headrace.provenance import read_json, read_manifest, write_atomically, write_json
 from headrace.registry import restore
 from headrace.report import render

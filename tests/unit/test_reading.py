@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from headrace import yaml_files
 from headrace.__main__ import main
 from headrace.errors import InputError
-from headrace.experiment import check_experiment, load_experiment
 from headrace.plan import Plan, Site
+from headrace.reading import check_experiment, load_experiment
 from headrace.registry import list_kinds, load_kind
 
 ROOT = Path(__file__).parents[2]
