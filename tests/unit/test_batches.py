@@ -70,6 +70,7 @@ def write_artifact(folder: Path, target: np.ndarray | None) -> np.ndarray:
         blocks = {name: values[rows] for name, values in arrays.items()}
         digests |= stores.write_shard(folder / stores.STORE, shard, blocks)
     stores.finish(folder / stores.STORE)
+    digests |= stores.small_digests(folder / stores.STORE)
     write_json(folder / MANIFEST, {**dict.fromkeys(REQUIRED, ""), "outputs": digests})
     return inputs
 
@@ -118,4 +119,15 @@ def test_an_artifact_that_is_not_sealed_is_not_read(tmp_path: Path) -> None:
     write_artifact(tmp_path / "made", None)
     (tmp_path / "made" / MANIFEST).unlink()
     with pytest.raises(FileNotFoundError, match="not a sealed artifact"):
+        read_split(tmp_path / "made", "train")
+
+
+def test_another_division_into_splits_is_not_read(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "made", np.arange(40))
+    path = tmp_path / "made" / stores.STORE / "zarr.json"
+    text = path.read_text()
+    moved = text.replace(f'"train": {SIZES["train"]}', f'"train": {SIZES["train"] + 1}')
+    assert moved != text
+    path.write_text(moved)
+    with pytest.raises(StageError, match="attributes is not what was written"):
         read_split(tmp_path / "made", "train")

@@ -123,8 +123,7 @@ def test_code_in_a_checkpoint_is_never_run(folder: Path, archive: bool, tmp_path
         path.write_bytes(pickle.dumps({"module": Payload(marker)}, protocol=2))
     content = path.read_bytes()
     (folder / NEWEST).write_bytes(hashlib.sha256(content).digest() + content)
-    with pytest.raises(pickle.UnpicklingError):
-        checkpoints.load(folder)
+    assert epoch_of(folder) == 2, "the one before is used"
     assert not marker.exists()
 
 

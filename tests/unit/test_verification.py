@@ -12,7 +12,7 @@ from headrace import stores
 from headrace.__main__ import main
 from headrace.digests import content_digests
 from headrace.errors import InputError
-from headrace.provenance import MANIFEST, REQUIRED, write_json
+from headrace.provenance import MANIFEST, REQUIRED, read_manifest, write_json
 from headrace.verification import result_digest, verify_result
 
 
@@ -33,8 +33,16 @@ def make_artifact(folder: Path, offset: float = 0) -> Path:
     return folder
 
 
+def digest_of(artifact: Path) -> str:
+    manifest = read_manifest(artifact)
+    return manifest.get("digest", "") if manifest else ""
+
+
 def write_result(folder: Path, artifacts: dict[str, Path], status: str = "done") -> Path:
-    entries = [{"label": ["train", name], "artifact": str(path), "status": status} for name, path in artifacts.items()]
+    entries = [
+        {"label": ["train", name], "artifact": str(path), "status": status, "digest": str(digest_of(path))}
+        for name, path in artifacts.items()
+    ]
     write_json(folder / "provenance.json", {"artifacts": entries})
     return folder
 

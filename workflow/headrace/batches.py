@@ -48,6 +48,7 @@ def read_split(folder: Path, split: str) -> SplitData:
     if manifest is None:
         raise FileNotFoundError(f"{folder}: not a sealed artifact")
     path = folder / stores.STORE
+    stores.check_small(path, manifest["outputs"])
     rows = stores.split_rows(path, split)
     has_target = TARGET in stores.read_variables(path)
 

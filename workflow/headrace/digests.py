@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from headrace import stores
 from headrace.errors import StageError
@@ -22,11 +25,25 @@ def content_digests(folder: Path, known: Mapping[str, str] | None = None) -> dic
         relative = path.relative_to(folder).as_posix()
         if path.is_dir() or relative == MANIFEST or stores.STORE in path.relative_to(folder).parts:
             continue
-        digests |= dict(_file_digests(path, relative))
+        with _named(folder, relative):
+            digests |= dict(_file_digests(path, relative))
     if (folder / stores.STORE).exists() and not any(part.startswith(stores.STORE) for part in known):
         store = folder / stores.STORE
-        digests |= {**stores.shard_digests(store), **stores.small_digests(store)}
+        with _named(folder, stores.STORE):
+            digests |= {**stores.shard_digests(store), **stores.small_digests(store)}
     return digests
+
+
+@contextmanager
+def _named(folder: Path, part: str) -> Iterator[None]:
+    """Whatever a reader stumbles over becomes one line that names artifact and part."""
+    try:
+        yield
+    except StageError:
+        raise
+    except (ValueError, LookupError, OSError, TypeError, RuntimeError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise StageError(f"{folder}: {part} cannot be read: {type(error).__name__}: {why}") from error
 
 
 def _file_digests(path: Path, name: str) -> Iterator[tuple[str, str]]:

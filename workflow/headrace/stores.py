@@ -63,12 +63,12 @@ class Variable:
 
 
 def choose_layout(num_rows: int, row_bytes: int, rows_per_shard: int | None = None) -> Layout:
-    """Shards of at most 32 MiB and at least 8 of them, in chunks of about 1 MiB that divide the shard."""
-    wanted = rows_per_shard or max(1, min(MAX_SHARD_BYTES // max(1, row_bytes), -(-num_rows // MIN_SHARDS)))
-    chunks = max(1, round(wanted * row_bytes / TARGET_CHUNK_BYTES))
+    """Shards of at most 32 MiB (or one row) and at least 8 of them (or one a row), in even chunks of about 1 MiB."""
+    row_bytes = max(1, row_bytes)
+    wanted = rows_per_shard or max(1, min(MAX_SHARD_BYTES // row_bytes, num_rows // MIN_SHARDS))
+    chunks = min(wanted, -(-wanted * row_bytes // TARGET_CHUNK_BYTES))
     if rows_per_shard is None:
-        rows_per_chunk = -(-wanted // chunks)
-        return Layout(num_rows, rows_per_chunk * chunks, rows_per_chunk)
+        return Layout(num_rows, wanted // chunks * chunks, wanted // chunks)
     while wanted % chunks:
         chunks += 1
     return Layout(num_rows, wanted, wanted // chunks)
@@ -197,7 +197,7 @@ def read_variables(path: Path) -> dict[str, Variable]:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a few arrays to one safetensors file: no pickle, and any tool of the field reads it."""
-    save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, path)
+    save_file({name: np.asarray(values, order="C") for name, values in arrays.items()}, path)
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -232,6 +232,13 @@ def small_digests(path: Path) -> dict[str, str]:
     whole = {name: array for name, array in sorted(group.arrays()) if array.shards is None}
     digests = {f"{STORE}/{name}": digest_array(np.asarray(array[...])) for name, array in whole.items()}
     return {f"{STORE}/attributes": digest_json(dict(group.attrs)), **digests}
+
+
+def check_small(path: Path, expected: Mapping[str, str]) -> None:
+    """Raise StageError unless attributes and coordinates are what was written: they say which rows are whose."""
+    for part, digest in small_digests(path).items():
+        if expected.get(part) != digest:
+            raise StageError(f"{path.parent}: {part} is not what was written (damaged or replaced)")
 
 
 def shard_key(name: str, shard: int) -> str:

@@ -21,8 +21,16 @@ def result_digest(result: Path) -> str:
 
 
 def verify_result(result: Path) -> list[str]:
-    """One line for every part of an artifact that is not what its manifest says."""
-    return [problem for entry in artifacts_of(result) for problem in verify_artifact(Path(entry["artifact"]))]
+    """One line for every part of an artifact that is not what its manifest says, or not what the result stands on."""
+    problems = []
+    for entry in artifacts_of(result):
+        folder = Path(entry["artifact"])
+        found = list(verify_artifact(folder))
+        manifest = read_manifest(folder)
+        if not found and manifest and manifest.get("digest") != entry["digest"]:
+            found = [f"{folder}: is not the artifact that the result was made from"]
+        problems += found
+    return problems
 
 
 def verify_artifact(folder: Path) -> Iterator[str]:
@@ -50,7 +58,7 @@ def artifacts_of(result: Path) -> list[dict[str, Any]]:
     path = result / "provenance.json"
     try:
         entries = read_json(path)["artifacts"]
-        wanted = {"label": list, "status": str, "artifact": str}
+        wanted = {"label": list, "status": str, "artifact": str, "digest": str}
         whole = all(isinstance(entry[key], kind) for entry in entries for key, kind in wanted.items())
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; RESULT must be a folder of results, as results/NAME") from None

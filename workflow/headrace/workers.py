@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 def run_on_workers(client: Client, calls: Iterable[Callable[[], Any]], progress: str) -> Iterator[tuple[str, Any]]:
     """Run every call on some worker; yields (worker's name, result) in the order of `calls`.
 
-    Calls are dealt in turn, so that every worker gets its share however short they are; any other worker may take
-    over what a dead one had. A few calls a worker are in flight at most, so that memory follows the workers.
+    The scheduler gives each call to the worker with least to do, so that all get their share; no call is tied to a
+    worker, since one that died comes back under another address. A few calls a worker are in flight at most, so that
+    memory follows the workers.
     """
-    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    limit = 4 * len(client.scheduler_info(n_workers=-1)["workers"])
     in_flight: deque[Any] = deque()
     done = 0
-    for i, call in enumerate(calls):
-        preferred = workers[i % len(workers)]
-        in_flight.append(client.submit(_call, call, workers=[preferred], allow_other_workers=True, pure=False))
-        if len(in_flight) > 4 * len(workers):
+    for call in calls:
+        in_flight.append(client.submit(_call, call, pure=False))
+        if len(in_flight) > limit:
             yield in_flight.popleft().result()
             done += 1
             logger.info("%s: %d done", progress, done)

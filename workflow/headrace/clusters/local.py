@@ -24,11 +24,12 @@ class Spec(ClusterSpec):
         from distributed import Client, LocalCluster, Security
 
         # Workers forked from a server that has imported once start with half the CPU time of fresh interpreters.
-        start = {"distributed.worker.multiprocessing-method": "forkserver"}
-        # Without an address of their own, the scheduler and the workers would serve HTTP on every interface.
+        settings: dict[str, object] = {"distributed.worker.multiprocessing-method": "forkserver"}
+        # TLS does not cover their HTTP pages: none are served, and the server that remains listens on loopback alone.
+        settings |= {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
         loopback = "127.0.0.1:0"
         with (
-            dask.config.set(start),
+            dask.config.set(settings),
             tempfile.TemporaryDirectory(prefix="headrace-dask-") as scratch,
             LocalCluster(
                 n_workers=self.workers,

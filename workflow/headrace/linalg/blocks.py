@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from headrace.errors import StageError
+from headrace.logs import logger
+
 if TYPE_CHECKING:
     import numpy as np
     from distributed import Client
 
 Read = Callable[[], "np.ndarray"]
+
+
+ATTEMPTS = 3
 
 
 class RowBlocks:
@@ -32,11 +38,19 @@ class RowBlocks:
         """`function(block, *arguments)` for every block, in block order."""
         if self._client is None:
             return [function(read(), *arguments) for read in self._readers]
-        # Large arguments travel to each worker once, not in every task.
-        shared = [self._client.scatter(argument, broadcast=True, hash=False) for argument in arguments]
-        futures = [self._client.submit(_read_and_call, function, read, *shared, pure=False) for read in self._readers]
-        results: list[Any] = self._client.gather(futures)
-        return results
+        from distributed.client import FutureCancelledError
+
+        for attempt in range(ATTEMPTS):
+            # Large arguments travel to each worker once, not in every task.
+            shared = [self._client.scatter(argument, broadcast=True, hash=False) for argument in arguments]
+            tasks = [self._client.submit(_read_and_call, function, read, *shared, pure=False) for read in self._readers]
+            try:
+                results: list[Any] = self._client.gather(tasks)
+                return results
+            except FutureCancelledError:
+                # What was scattered dies with the last worker that held it; nobody but us can make it again.
+                logger.warning("all workers were lost; trying again (%d of %d)", attempt + 1, ATTEMPTS)
+        raise StageError(f"all Dask workers were lost {ATTEMPTS} times; give them more memory, or more of them")
 
     def sum(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The sum of `function(block, *arguments)` over the blocks, added one by one in block order."""

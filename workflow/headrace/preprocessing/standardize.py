@@ -38,8 +38,10 @@ class Spec(StepSpec):
             squares = squares + block_squares + difference**2 * (count * rows / total)
             count = total
         deviation = np.sqrt(squares / count)
-        # A constant feature leaves only rounding behind, which must not be blown up to unit variance.
-        constant = deviation <= 10 * np.finfo(np.float32).eps * np.abs(mean)
+        # A constant feature leaves only rounding behind, which must not be blown up to unit variance: the bound on the
+        # error of a two-pass variance (Chan, Golub and LeVeque 1983, table 2).
+        error = count * np.finfo(np.float64).eps
+        constant = deviation**2 <= error * deviation**2 + (error * mean) ** 2
         return {"mean": np.asarray(mean), "scale": np.where(constant, 1.0, deviation)}
 
     def apply(self, block: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:

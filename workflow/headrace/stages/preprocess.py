@@ -38,6 +38,7 @@ def make_features(task: Task, work: Making, cluster: ClusterSpec) -> None:
     manifest = read_manifest(folder)
     assert manifest is not None
     source, digests = (folder / stores.STORE).absolute(), manifest["outputs"]
+    stores.check_small(source, digests)
     counts: Counter[str] = Counter()
     with cluster.open() as client:
         chain = fit(task, source, digests, client)
