@@ -16,6 +16,9 @@ from headrace.plan import SITE_KEYS, Plan, Site
 from headrace.provenance import read_json
 from headrace.reading import check_experiment
 
+LOOKING = frozenset({"-n", "--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--summary"})
+"""Options with which Snakemake only looks: it takes no lock then, and may do so beside a workflow that works."""
+
 
 class Workflow:
     """One Snakemake process's view of the work.
@@ -42,6 +45,8 @@ class Workflow:
             experiment = yaml_files.merge(experiment, yaml_files.read(file))
         mine = {key: value for key, value in overrides.items() if key not in SITE_KEYS}
         plan = Plan(check_experiment(yaml_files.merge(experiment, mine), files), self.site)
+        if LOOKING & set(sys.argv):
+            return plan
         receipts = frozenset(str(receipt_path(self.site.artifacts, job.stage, job.id)) for job in plan.jobs)
         ownership.take_over(plan.experiment.name, receipts, self.site.artifacts)
         return plan

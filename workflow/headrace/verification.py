@@ -27,7 +27,7 @@ def verify_result(result: Path) -> list[str]:
         folder = Path(entry["artifact"])
         found = list(verify_artifact(folder))
         manifest = read_manifest(folder)
-        if not found and manifest and manifest.get("digest") != entry["digest"]:
+        if not found and manifest and manifest.get("digest", "") != entry["digest"]:
             found = [f"{folder}: is not the artifact that the result was made from"]
         problems += found
     return problems

@@ -11,20 +11,22 @@ from headrace.logs import logger
 if TYPE_CHECKING:
     from distributed import Client
 
+CHECK_S = 2.0
+"""How often to look whether the worker of a call that takes long still lives."""
+
 
 def run_on_workers(client: Client, calls: Iterable[Callable[[], Any]], progress: str) -> Iterator[tuple[str, Any]]:
     """Run every call on some worker; yields (worker's name, result) in the order of `calls`.
 
-    The scheduler gives each call to the worker with least to do, so that all get their share; no call is tied to a
-    worker, since one that died comes back under another address. A few calls a worker are in flight at most, so that
-    memory follows the workers.
+    Calls are dealt in turn, so that every worker gets its share however short they are; another worker takes over
+    what a dead one had. A few calls a worker are in flight at most, so that memory follows the workers.
     """
-    limit = 4 * len(client.scheduler_info(n_workers=-1)["workers"])
-    in_flight: deque[Any] = deque()
+    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    in_flight: deque[_Dealt] = deque()
     done = 0
-    for call in calls:
-        in_flight.append(client.submit(_call, call, pure=False))
-        if len(in_flight) > limit:
+    for i, call in enumerate(calls):
+        in_flight.append(_Dealt(client, call, workers[i % len(workers)]))
+        if len(in_flight) > 4 * len(workers):
             yield in_flight.popleft().result()
             done += 1
             logger.info("%s: %d done", progress, done)
@@ -32,6 +34,27 @@ def run_on_workers(client: Client, calls: Iterable[Callable[[], Any]], progress:
         yield in_flight.popleft().result()
         done += 1
     logger.info("%s: all %d done", progress, done)
+
+
+class _Dealt:
+    """A call that one worker is to make, unless that worker is lost."""
+
+    def __init__(self, client: Client, call: Callable[[], Any], worker: str) -> None:
+        self.client, self.call, self.worker = client, call, worker
+        self.future = client.submit(_call, call, workers=[worker], allow_other_workers=True, pure=False)
+
+    def result(self) -> Any:
+        """Wait. A call tied to a worker that died before it began waits for ever: its successor has a new address."""
+        tied = True
+        while True:
+            try:
+                return self.future.result(timeout=CHECK_S if tied else None)
+            except TimeoutError:
+                if self.future.done():
+                    raise
+                if self.worker not in self.client.scheduler_info(n_workers=-1)["workers"]:
+                    self.future = self.client.submit(_call, self.call, pure=False)
+                    tied = False
 
 
 def _call(call: Callable[[], Any]) -> tuple[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def gather(job: Job) -> Results:
         plan_digest=spec["plan"],
         baseline=spec["experiment"]["evaluation"].get("baseline"),
         versions=environment()["versions"],
-        commands=(f"snakemake --cores all --configfile {file}", f"snakemake --profile slurm --configfile {file}"),
+        commands=(f"snakemake --cores all --configfile {shlex.quote(str(file))}",),
         steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
     )
 
