@@ -34,6 +34,13 @@ SMALL = {
     "evaluation": {"bootstrap": 50, "baseline": "fnn"},
 }
 
+TINY = {
+    **SMALL,
+    "datasets": {"tumours": {"kind": "breast_cancer"}},
+    "models": SMALL["models"][:1],
+}
+"""One job a stage, four runs: for tests that let it run many times."""
+
 
 @dataclass
 class Project:
@@ -88,8 +95,8 @@ class Project:
         return {path.parent.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in paths}
 
 
-def copy_project(folder: Path) -> Project:
-    """What a clone holds."""
+def copy_project(folder: Path, experiment: dict = SMALL) -> Project:
+    """What a clone holds, and one experiment."""
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=ignored)
     shutil.copytree(ROOT / "configs", folder / "configs")
@@ -97,5 +104,5 @@ def copy_project(folder: Path) -> Project:
     shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
     (folder / "profiles").symlink_to("workflow/profiles")
     project = Project(folder)
-    project.write(SMALL)
+    project.write(experiment)
     return project

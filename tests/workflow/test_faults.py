@@ -37,12 +37,12 @@ def wait_for_stage(project: Project, stage: str, timeout_s: float = 120) -> psut
     raise AssertionError(f"no {stage} within {timeout_s} s")
 
 
-def finish(project: Project) -> None:
+def finish(tiny: Project) -> None:
     """The same command again, until the end."""
-    done = project.snakemake()
+    done = tiny.snakemake()
     assert done.returncode == 0, done.stdout
     assert "--unlock" not in done.stdout
-    assert not stages_of(project)
+    assert not stages_of(tiny)
 
 
 def assert_kept(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> None:
@@ -51,55 +51,55 @@ def assert_kept(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, 
 
 
 @pytest.mark.parametrize("stage", ["shard", "train"])
-def test_a_killed_workflow_goes_on_and_its_stage_is_ended(project: Project, finished_once: Project, stage: str) -> None:
-    workflow = project.start()
-    orphan = wait_for_stage(project, stage)
+def test_a_killed_workflow_goes_on_and_its_stage_is_ended(tiny: Project, undisturbed: str, stage: str) -> None:
+    workflow = tiny.start()
+    orphan = wait_for_stage(tiny, stage)
     os.kill(workflow.pid, signal.SIGKILL)
     workflow.wait()
     workflow.stdout.close()
     assert orphan.is_running()
-    before = project.manifests()
-    done = project.snakemake()
+    before = tiny.manifests()
+    done = tiny.snakemake()
     assert done.returncode == 0, done.stdout
     assert "cleared the lock of a workflow that was killed" in done.stdout
     assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
-    assert_kept(before, project.manifests())
-    assert project.digest() == finished_once.digest()
+    assert_kept(before, tiny.manifests())
+    assert tiny.digest() == undisturbed
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "train", "evaluate"])
-def test_a_killed_stage_fails_the_workflow_and_goes_on(project: Project, finished_once: Project, stage: str) -> None:
-    workflow = project.start()
-    wait_for_stage(project, stage).kill()
+def test_a_killed_stage_fails_the_workflow_and_goes_on(tiny: Project, undisturbed: str, stage: str) -> None:
+    workflow = tiny.start()
+    wait_for_stage(tiny, stage).kill()
     output, _ = workflow.communicate(timeout=300)
     assert workflow.returncode == 1
     assert stage in output
-    before = project.manifests()
-    finish(project)
-    assert_kept(before, project.manifests())
-    assert project.digest() == finished_once.digest()
+    before = tiny.manifests()
+    finish(tiny)
+    assert_kept(before, tiny.manifests())
+    assert tiny.digest() == undisturbed
 
 
-def test_kills_at_random_moments_change_nothing(project: Project, finished_once: Project) -> None:
+def test_kills_at_random_moments_change_nothing(tiny: Project, undisturbed: str) -> None:
     generator = random.Random(5)
     for _ in range(4):
-        before = project.manifests()
-        workflow = project.start()
-        time.sleep(generator.uniform(1, 14))
+        before = tiny.manifests()
+        workflow = tiny.start()
+        time.sleep(generator.uniform(1, 12))
         os.killpg(workflow.pid, signal.SIGKILL)
         workflow.communicate()
-        assert_kept(before, project.manifests())
-    before = project.manifests()
-    finish(project)
-    assert_kept(before, project.manifests())
-    assert project.digest() == finished_once.digest()
+        assert_kept(before, tiny.manifests())
+    before = tiny.manifests()
+    finish(tiny)
+    assert_kept(before, tiny.manifests())
+    assert tiny.digest() == undisturbed
 
 
-def test_the_second_of_two_starts_says_who_works(project: Project) -> None:
-    first = project.start()
+def test_the_second_of_two_starts_says_who_works(tiny: Project) -> None:
+    first = tiny.start()
     try:
-        wait_for_stage(project, "shard")
-        second = project.snakemake()
+        wait_for_stage(tiny, "shard")
+        second = tiny.snakemake()
         assert second.returncode == 2
         assert str(first.pid) in second.stdout
         assert "small" in second.stdout.splitlines()[-1]
