@@ -251,3 +251,22 @@ def test_the_experiment_in_the_readme_is_fine(project: Project) -> None:
     checked = project.headrace("check", "configs/mine.yaml")
     assert checked.returncode == 0, checked.stderr
     assert "18 runs" in checked.stdout
+
+
+@pytest.mark.slow
+def test_the_quickstart_reaches_what_careful_loops_reach(project: Project) -> None:
+    done = project.snakemake("--configfile", "configs/quickstart.yaml", timeout_s=600)
+    assert done.returncode == 0, done.stdout
+    values: dict[tuple[str, str], list[float]] = {}
+    with (project.folder / "results/quickstart/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["split"] == "test" and row["metric"] in ("accuracy", "neg_elbo"):
+            values.setdefault((row["model"], row["learning_rate"]), []).append(float(row["value"]))
+    assert len({row["run"] for row in rows}) == 15
+    assert {len(seeds) for seeds in values.values()} == {3}
+    means = {key: sum(seeds) / 3 for key, seeds in values.items()}
+    assert means["cnn", "0.001"] >= 0.965
+    assert means["fnn", "0.001"] >= 0.94
+    assert means["rnn", "0.001"] >= 0.85
+    assert means["vae", "0.001"] <= 146

@@ -7,8 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from headrace.errors import InputError, StageError
+
+if TYPE_CHECKING:
+    from headrace.config import Kind
+    from headrace.plan import Site
 
 STAGES = ("shard", "preprocess", "train", "evaluate", "report", "gate")
 ON_DASK = ("shard", "preprocess")
@@ -162,7 +167,7 @@ def run_stage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _cluster(options: argparse.Namespace) -> Kind:  # type: ignore[name-defined] # noqa: F821
+def _cluster(options: argparse.Namespace) -> Kind:
     from headrace.registry import load_kind
     from headrace.validation import Problems, parse
 
@@ -170,10 +175,10 @@ def _cluster(options: argparse.Namespace) -> Kind:  # type: ignore[name-defined]
     problems = Problems()
     cluster = parse(load_kind("clusters", options.cluster), {"kind": options.cluster, **size}, (), problems)
     problems.raise_any()
-    return cluster
+    return cast("Kind", cluster)
 
 
-def _site(options: argparse.Namespace) -> Site:  # type: ignore[name-defined] # noqa: F821
+def _site(options: argparse.Namespace) -> Site:
     from headrace.plan import SITE_KEYS, Site
 
     return Site.of({key: getattr(options, key) for key in SITE_KEYS})
