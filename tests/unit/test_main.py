@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headrace import __main__ as command
-from headrace.__main__ import STAGES, main
+from headrace.__main__ import main
 from headrace.artifacts import receipt_path, spec_path
+from headrace.commands import experiments
+from headrace.commands.stages import STAGES
 from headrace.errors import InputError, StageError
 from headrace.plan import Plan, Site
 from headrace.reading import load_experiment
@@ -140,7 +141,7 @@ def test_who_is_at_fault_decides_the_code(capsys, monkeypatch, error, code, text
     def fail(_):
         raise error
 
-    monkeypatch.setattr(command, "check", fail)
+    monkeypatch.setattr(experiments, "check", fail)
     assert main(["check"]) == code
     assert capsys.readouterr() == ("", text)
 

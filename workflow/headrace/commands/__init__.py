@@ -1,0 +1,1 @@
+"""One file for every command of `headrace`, or for a few that belong together; each says `register(add)`."""

@@ -1,0 +1,45 @@
+"""digest, verify, schema: what was found, whether it is whole, and what may be asked for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from headrace.commands.base import Add
+
+
+def register(add: Add) -> None:
+    """Their options."""
+    for name, run, text in (
+        ("digest", digest, "print one SHA-256 over the decoded artifacts and metrics of a result"),
+        ("verify", verify, "check every artifact of a result against its manifest"),
+    ):
+        add(name, run, text).add_argument(
+            "result", type=Path, metavar="RESULT", help="a folder of results, as results/NAME"
+        )
+    add("schema", schema, "print the JSON schema of an experiment file")
+
+
+def digest(options: argparse.Namespace) -> int:
+    """Print the digest of a result."""
+    from headrace.verification import result_digest
+
+    print(result_digest(options.result))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Check a result's artifacts; exit code 1 when something is damaged."""
+    from headrace.verification import verify_result
+
+    problems = verify_result(options.result)
+    print("\n".join(problems) if problems else f"{options.result}: every artifact is what its manifest says")
+    return 1 if problems else 0
+
+
+def schema(options: argparse.Namespace) -> int:
+    """Print the schema."""
+    from headrace.schema import experiment_schema, render_schema
+
+    print(render_schema(experiment_schema()), end="")
+    return 0

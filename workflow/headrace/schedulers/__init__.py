@@ -1,0 +1,1 @@
+"""One file for every batch scheduler; base.py says what each is asked and how it answers."""
