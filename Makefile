@@ -1,11 +1,12 @@
 # make run [CONFIG=configs/NAME.yaml]   make test   make test-slow   make lint   make clean
+# make cluster [ACCOUNTING=1]
 PYTHON ?= python3
 CONFIG ?= configs/quickstart.yaml
 BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run setup test test-slow lint format schema bench clean
+.PHONY: run setup test test-slow lint format schema bench cluster clean
 
 run: $(READY)
 	@$(BIN)/headrace check "$(CONFIG)"
@@ -37,6 +38,9 @@ schema: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/$(NAME).py
+
+cluster: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m cluster $(if $(ACCOUNTING),--accounting)
 
 clean:
 	rm -rf artifacts results .snakemake

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from headrace.clusters.base import ClusterSpec
+from headrace.clusters.base import ClusterSpec, Place
 from headrace.registry import list_kinds
 
 TRY_TO_ENTER = """
@@ -43,9 +43,15 @@ def forgiving() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def client(make_example: Callable[..., Any]) -> Iterator[Client]:
-    with make_example("clusters", "local", workers=2, worker_memory_mib=700).open() as opened:
-        yield opened
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("place")
+    return Place(folder / "logs", folder / "secrets")
+
+
+@pytest.fixture(scope="module")
+def client(make_example: Callable[..., Any], place: Place) -> Iterator[Client]:
+    with make_example("clusters", "local", workers=2, worker_memory_mib=700).open(place) as opened:
+        yield opened.client
 
 
 @pytest.mark.parametrize("kind", list_kinds("clusters"))
@@ -116,9 +122,11 @@ def test_nothing_listens_beyond_this_machine(client: Client) -> None:
     assert set(listening) <= LOOPBACK
 
 
-def test_two_clusters_live_side_by_side_without_a_warning(client: Client, make_example: Callable[..., Any]) -> None:
-    with make_example("clusters", "local", workers=1).open() as other:
-        assert other.submit(sum, [1, 2]).result() == 3
+def test_two_clusters_live_side_by_side_without_a_warning(
+    client: Client, make_example: Callable[..., Any], place: Place
+) -> None:
+    with make_example("clusters", "local", workers=1).open(place) as other:
+        assert other.client.submit(sum, [1, 2]).result() == 3
     assert client.submit(sum, [3, 4]).result() == 7
 
 
@@ -126,8 +134,9 @@ def processes_of(opened: Client) -> list[int]:
     return list(opened.run(os.getpid).values())
 
 
-def test_all_is_gone_when_the_context_ends(make_example: Callable[..., Any]) -> None:
-    with make_example("clusters", "local", workers=1).open() as opened:
+def test_all_is_gone_when_the_context_ends(make_example: Callable[..., Any], place: Place) -> None:
+    with make_example("clusters", "local", workers=1).open(place) as workers:
+        opened = workers.client
         (pid,) = processes_of(opened)
         (folder,) = opened.run(lambda dask_worker: dask_worker.local_directory).values()
         host, port = opened.scheduler_info()["address"].removeprefix("tls://").split(":")
@@ -139,12 +148,12 @@ def test_all_is_gone_when_the_context_ends(make_example: Callable[..., Any]) -> 
         socket.create_connection((host, int(port)), timeout=3)
 
 
-def test_all_is_gone_after_an_error_too(make_example: Callable[..., Any]) -> None:
+def test_all_is_gone_after_an_error_too(make_example: Callable[..., Any], place: Place) -> None:
     pids: list[int] = []
 
     def fail() -> None:
-        with make_example("clusters", "local", workers=1).open() as opened:
-            pids.extend(processes_of(opened))
+        with make_example("clusters", "local", workers=1).open(place) as opened:
+            pids.extend(processes_of(opened.client))
             raise LookupError("ours")
 
     with pytest.raises(LookupError, match="ours"):

@@ -6,14 +6,19 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
 
-from headrace.clusters.base import ClusterSpec
+from headrace.clusters.base import ClusterSpec, Place
 from headrace.logs import logger
 from headrace.registry import restore
+from headrace.workers import Workers
+
+
+class TookTooLongError(Exception):
+    """No TimeoutError, which the code under test may expect."""
 
 
 @contextmanager
@@ -25,23 +30,24 @@ def forgiving() -> Iterator[None]:
         gc.collect()
 
 
-def start_workers(workers: int) -> Iterator[Client]:
-    context = restore("clusters", {"kind": "local", "workers": workers}, ClusterSpec).open()
+def start_workers(workers: int, folder: Path) -> Iterator[Workers]:
+    place = Place(folder / "logs", folder / "secrets")
+    context = restore("clusters", {"kind": "local", "workers": workers}, ClusterSpec).open(place)
     with forgiving():
-        client = context.__enter__()
-    yield client
+        opened = context.__enter__()
+    yield opened
     with forgiving():
         context.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")
-def one_worker() -> Iterator[Client]:
-    yield from start_workers(1)
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    yield from start_workers(1, tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(scope="session")
-def two_workers() -> Iterator[Client]:
-    yield from start_workers(2)
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    yield from start_workers(2, tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture
@@ -67,11 +73,11 @@ def log_lines() -> Iterator[list[str]]:
 
 @pytest.fixture
 def run_with_limit() -> Callable[..., Any]:
-    """Call a function that may never return; an endless loop becomes a TimeoutError."""
+    """Call a function that may never return; an endless loop becomes a TookTooLongError."""
 
     def run(function: Callable[[], Any], *, seconds: int) -> Any:
         def stop(*_: object) -> None:
-            raise TimeoutError(f"not done after {seconds} s")
+            raise TookTooLongError(f"not done after {seconds} s")
 
         before = signal.signal(signal.SIGALRM, stop)
         signal.alarm(seconds)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from distributed import Client
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import svds
@@ -18,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from headrace.linalg.blocks import RowBlocks
 from headrace.linalg.svd import leading_right_singular_vectors
+from headrace.workers import Workers
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +62,7 @@ def test_no_blocks_are_refused() -> None:
         RowBlocks([])
 
 
-def test_workers_finish_in_any_order_and_sum_in_one(two_workers: Client) -> None:
+def test_workers_finish_in_any_order_and_sum_in_one(two_workers: Workers) -> None:
     def slowest_first(block: np.ndarray) -> float:
         time.sleep(0.3 if block[0] == 1e16 else 0)
         return float(block[0])
@@ -72,7 +72,7 @@ def test_workers_finish_in_any_order_and_sum_in_one(two_workers: Client) -> None
     assert blocks.sum(slowest_first) == 1.0
 
 
-def test_arguments_reach_every_block(two_workers: Client) -> None:
+def test_arguments_reach_every_block(two_workers: Workers) -> None:
     blocks = RowBlocks(readers_of([np.full((3, 4), i) for i in range(5)]), two_workers)
     products = blocks.map(lambda block, weights, name: (name, float((block @ weights).sum())), np.ones(4), "all")
     assert products == [("all", 12.0 * i) for i in range(5)]
@@ -83,8 +83,8 @@ def test_arguments_reach_every_block(two_workers: Client) -> None:
 def test_a_worker_killed_in_the_middle_changes_nothing(
     workers: str, request: pytest.FixtureRequest, tmp_path: Path, run_with_limit: Callable[..., Any]
 ) -> None:
-    client: Client = request.getfixturevalue(workers)
-    num_workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    opened: Workers = request.getfixturevalue(workers)
+    num_workers = len(opened.addresses)
     marker = tmp_path / "killed"
 
     def kill_once(block: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -97,9 +97,9 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     weights = np.array([0.1, 0.2, 0.7])
     expected = sum(np.full((2, 3), float(i)) @ weights / 3 for i in range(8))
     try:
-        total = run_with_limit(lambda: RowBlocks(readers, client).sum(kill_once, weights), seconds=20)
+        total = run_with_limit(lambda: RowBlocks(readers, opened).sum(kill_once, weights), seconds=20)
     finally:
-        client.wait_for_workers(num_workers, timeout=30)
+        opened.client.wait_for_workers(num_workers, timeout=30)
     assert marker.exists()
     assert total.tobytes() == expected.tobytes()
 
@@ -193,12 +193,12 @@ def test_images_are_read_as_rows_of_numbers() -> None:
     assert values == pytest.approx(np.linalg.svd(images.reshape(40, 12).astype(float), compute_uv=False)[:5], rel=1e-10)
 
 
-def test_workers_give_the_same_bits_as_this_process(one_worker: Client, two_workers: Client) -> None:
+def test_workers_give_the_same_bits_as_this_process(one_worker: Workers, two_workers: Workers) -> None:
     matrix = make_matrix(300, 60, 0.8 ** np.arange(60)).astype(np.float32)
     readers = readers_of(np.array_split(matrix, 7))
     here, alone, together = (
-        leading_right_singular_vectors(RowBlocks(readers, client), 60, 6, tolerance=1e-8, max_iterations=20, seed=5)
-        for client in (None, one_worker, two_workers)
+        leading_right_singular_vectors(RowBlocks(readers, opened), 60, 6, tolerance=1e-8, max_iterations=20, seed=5)
+        for opened in (None, one_worker, two_workers)
     )
     for other in (alone, together):
         assert other[0].tobytes() == here[0].tobytes()

@@ -14,7 +14,9 @@ from headrace.batches import SplitData
 from headrace.config import Training
 from headrace.models.base import ModelSpec, Shapes
 from headrace.registry import restore
+from headrace.schedulers.base import Cause
 from headrace.training import Run, RunFailedError, Trained, train
+from headrace.tries.stopping import NEVER, Stop, StoppedError
 
 EPOCHS = 4
 Data = Mapping[str, SplitData]
@@ -41,11 +43,13 @@ CASES = {
 OUTPUTS = {"classification": 2, "regression": 1, "density": 0}
 
 
-def run_case(case: str, folder: Path, *, data: Data | None = None, seed: int = 3, **settings: Any) -> Trained:
+def run_case(
+    case: str, folder: Path, *, data: Data | None = None, seed: int = 3, stop: Stop = NEVER, **settings: Any
+) -> Trained:
     task, family = CASES[case]
     chosen = Training(epochs=EPOCHS, batch_size=16, learning_rate=0.01, device="cpu").model_copy(update=settings)
     spec = restore("models", family, ModelSpec)
-    return train(spec, Shapes((6,), OUTPUTS[task], task), chosen, seed, data or make_data(task), folder)
+    return train(spec, Shapes((6,), OUTPUTS[task], task), chosen, seed, data or make_data(task), folder, stop)
 
 
 def content(trained: Trained) -> tuple[Any, ...]:
@@ -123,6 +127,43 @@ def test_a_run_stopped_in_every_epoch_gives_the_same_bits(
             except Interrupted:
                 continue
     assert content(run_case(case, tmp_path)) == content(uninterrupted(case))
+
+
+class StopAfter(Stop):
+    """Told to stop after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def cause(self) -> Cause | None:
+        self.looks -= 1
+        return "preemption" if self.looks < 0 else None
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3, 4, 5, 7, 19])
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_told_to_stop_between_two_batches_goes_on_with_the_same_bits(
+    case: str, looks: int, tmp_path: Path, uninterrupted: Callable[[str], Trained]
+) -> None:
+    # 70 samples in batches of 16 are five batches an epoch.
+    with pytest.raises(StoppedError, match=f"saved after epoch {looks // 5} of 4 and {looks % 5} batches") as stopped:
+        run_case(case, tmp_path, stop=StopAfter(looks))
+    assert stopped.value.cause == "preemption"
+    torch.rand(3)
+    resumed = run_case(case, tmp_path)
+    assert resumed.resumed_from == looks // 5
+    assert content(resumed) == content(uninterrupted(case))
+
+
+def test_a_run_stopped_after_every_single_batch_ends_and_gives_the_same_bits(
+    tmp_path: Path, uninterrupted: Callable[[str], Trained]
+) -> None:
+    for _ in range(4 * 5 - 1):
+        with pytest.raises(StoppedError):
+            run_case("dropout", tmp_path, stop=StopAfter(1))
+    assert content(run_case("dropout", tmp_path)) == content(uninterrupted("dropout"))
 
 
 def test_a_damaged_checkpoint_costs_an_epoch_and_no_bit(
@@ -267,8 +308,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(case: str, split: str, bad: floa
 def test_the_last_good_state_outlives_a_lost_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epoch = Run.train_epoch
 
-    def lose_the_third(run: Run, data: SplitData, number: int) -> float:
-        return math.nan if number == 3 else epoch(run, data, number)
+    def lose_the_third(run: Run, data: SplitData, number: int, stop: Stop) -> float:
+        return math.nan if number == 3 else epoch(run, data, number, stop)
 
     monkeypatch.setattr(Run, "train_epoch", lose_the_third)
     with pytest.raises(RunFailedError, match="the loss was not finite in epoch 3") as failure:

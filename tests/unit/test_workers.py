@@ -4,17 +4,15 @@ import itertools
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
 
 from headrace.errors import StageError
-from headrace.workers import run_on_workers
+from headrace.workers import Workers, run_on_workers
 
 
 @pytest.mark.parametrize("workers", ["one_worker", "two_workers"])
@@ -23,26 +21,28 @@ def test_results_come_in_the_order_of_the_calls(workers: str, request: pytest.Fi
         time.sleep(0.2 if i == 0 else 0)
         return i * i
 
-    client = request.getfixturevalue(workers)
-    results = [result for _, result in run_on_workers(client, [partial(answer, i) for i in range(30)], "test")]
+    opened = request.getfixturevalue(workers)
+    results = list(run_on_workers(opened, [partial(answer, i) for i in range(30)], "test"))
     assert results == [i * i for i in range(30)]
 
 
 @pytest.mark.parametrize("num_calls", [2, 3, 8, 40])
-def test_every_worker_gets_its_share(two_workers: Client, num_calls: int) -> None:
+def test_every_worker_gets_its_share(two_workers: Workers, num_calls: int) -> None:
     def answer() -> int:
         return 1
 
-    counts = Counter(worker for worker, _ in run_on_workers(two_workers, [answer] * num_calls, "test"))
+    opened = Workers(two_workers.client, "local")
+    list(run_on_workers(opened, [answer] * num_calls, "test"))
+    counts = opened.describe()["tasks"]
     assert set(counts) == {"0", "1"}
     assert min(counts.values()) >= num_calls // 4
 
 
-def test_no_calls_give_no_results(one_worker: Client) -> None:
+def test_no_calls_give_no_results(one_worker: Workers) -> None:
     assert list(run_on_workers(one_worker, [], "test")) == []
 
 
-def test_only_a_few_calls_are_in_flight(two_workers: Client) -> None:
+def test_only_a_few_calls_are_in_flight(two_workers: Workers) -> None:
     taken = 0
 
     def calls() -> Iterator[Callable[[], Any]]:
@@ -56,7 +56,7 @@ def test_only_a_few_calls_are_in_flight(two_workers: Client) -> None:
     assert max(ahead) <= 4 * 2 + 1
 
 
-def test_an_error_in_a_call_is_raised_here(one_worker: Client) -> None:
+def test_an_error_in_a_call_is_raised_here(one_worker: Workers) -> None:
     def fail() -> None:
         raise StageError("shard 3 is damaged")
 
@@ -69,8 +69,8 @@ def test_an_error_in_a_call_is_raised_here(one_worker: Client) -> None:
 def test_a_worker_killed_in_the_middle_loses_nothing(
     workers: str, request: pytest.FixtureRequest, tmp_path: Path, run_with_limit: Callable[..., Any]
 ) -> None:
-    client: Client = request.getfixturevalue(workers)
-    num_workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    opened: Workers = request.getfixturevalue(workers)
+    num_workers = len(opened.addresses)
     marker = tmp_path / "killed"
 
     def answer(i: int) -> int:
@@ -81,17 +81,17 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
         return i * i
 
     def run() -> list[int]:
-        return [result for _, result in run_on_workers(client, [partial(answer, i) for i in range(20)], "test")]
+        return list(run_on_workers(opened, [partial(answer, i) for i in range(20)], "test"))
 
     try:
         results = run_with_limit(run, seconds=20)
     finally:
-        client.wait_for_workers(num_workers, timeout=30)
+        opened.client.wait_for_workers(num_workers, timeout=30)
     assert marker.exists()
     assert results == [i * i for i in range(20)]
 
 
-def test_progress_is_logged(one_worker: Client, log_lines: list[str]) -> None:
+def test_progress_is_logged(one_worker: Workers, log_lines: list[str]) -> None:
     list(run_on_workers(one_worker, itertools.repeat(lambda: 0, 7), "shard"))
     assert log_lines[-1] == "INFO shard: all 7 done"
     assert "INFO shard: 1 done" in log_lines

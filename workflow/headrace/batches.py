@@ -24,13 +24,15 @@ class SplitData:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def epoch(self, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Shuffled batches of one epoch; the last one may be smaller.
+    def epoch(
+        self, batch_size: int, seed: int, epoch: int, first: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Shuffled batches of one epoch from batch `first` on; the last one may be smaller.
 
         The order needs no state: a run that goes on from a checkpoint finds it again from (seed, epoch).
         """
         order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(len(self))
-        for start in range(0, len(self), batch_size):
+        for start in range(first * batch_size, len(self), batch_size):
             rows = order[start : start + batch_size]
             # numpy's take: torch's own indexing is many times slower when cores are contended.
             yield self.inputs.take(rows, axis=0), None if self.target is None else self.target.take(rows, axis=0)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headrace.artifacts import artifact_path, receipt_path, spec_path
+from headrace.artifacts import artifact_path, log_path, receipt_path, spec_path
+from headrace.clusters.base import Place
 from headrace.digests import artifact_digest, content_digests
 from headrace.errors import InputError, StageError
 from headrace.fingerprints import code_fingerprint
@@ -27,6 +28,7 @@ from headrace.provenance import (
     read_manifest,
     write_atomically,
 )
+from headrace.tries.stopping import NEVER, Stop
 
 PACKAGES = ("dask", "distributed", "headrace", "numpy", "scikit-learn", "scipy", "snakemake", "torch", "xarray", "zarr")
 
@@ -88,10 +90,12 @@ class Making:
 class Job:
     """One call of a stage."""
 
-    def __init__(self, receipt: Path) -> None:
+    def __init__(self, receipt: Path, stop: Stop = NEVER) -> None:
         if receipt.suffix != ".ok" or receipt.parent.parent.name != ".receipts":
             raise InputError(f"{receipt}: not a receipt; it must be ARTIFACTS/.receipts/STAGE/JOB.ok")
         self.receipt = receipt
+        self.stop = stop
+        self.workers_used: dict[str, Any] = {}
         self.root = receipt.parents[2]
         self.stage = receipt.parent.name
         self.id = receipt.stem
@@ -113,6 +117,12 @@ class Job:
             )
             for artifact in self.spec["artifacts"]
         ]
+
+    @property
+    def place(self) -> Place:
+        """What a Dask cluster may use here."""
+        logs = log_path(self.root, self.stage, self.id).with_suffix(".workers")
+        return Place(logs, self.root / ".secrets", f"headrace-{self.stage}", self.stop)
 
     def check_code(self) -> None:
         """Refuse to make an artifact with other code than its name says."""

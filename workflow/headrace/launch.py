@@ -9,15 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headrace import ownership, yaml_files
+from headrace import ownership, polling, yaml_files
 from headrace.artifacts import log_path, receipt_path, spec_path
-from headrace.errors import InputError
+from headrace.errors import InputError, StageError
 from headrace.plan import SITE_KEYS, Plan, Site
 from headrace.provenance import read_json
 from headrace.reading import check_experiment
+from headrace.requests.defaults import Requests, default_requests, share_requests
+from headrace.requests.limits import check_requests
+from headrace.requests.profiles import Settings, in_force
+from headrace.requests.retries import follow_failures
+from headrace.schedulers.base import Survey, load_scheduler
 
 LOOKING = frozenset({"-n", "--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--summary"})
 """Options with which Snakemake only looks: it takes no lock then, and may do so beside a workflow that works."""
+
+SCHEDULER_OF = {"slurm": "slurm", "cluster-generic": "pbs"}
+"""Which scheduler the jobs of one of Snakemake's executors go to."""
 
 
 class Workflow:
@@ -30,9 +38,12 @@ class Workflow:
     def __init__(self, overrides: Mapping[str, Any], files: Iterable[Path], default: Path, *, is_main: bool) -> None:
         """`overrides` are what `--config` gave, `files` what `--configfile` gave; without one it is the default."""
         # The stages are called by name; they must be those of the Python that plans.
+        self._survey: Survey | None = None
+        self._asked: Settings = {}
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
             self.site = Site.of(overrides)
+            polling.pace_questions()
             self.plan = self._plan(overrides, [_shown(file) for file in files] or [default]) if is_main else None
         except InputError as error:
             print(error, file=sys.stderr)
@@ -51,11 +62,34 @@ class Workflow:
         ownership.take_over(plan.experiment.name, receipts, self.site.artifacts)
         return plan
 
-    def start(self) -> None:
-        """Once Snakemake has locked and before the first job."""
+    def start(self, executor: str = "local") -> None:
+        """Once Snakemake has locked and before the first job. Exits with 2 when a scheduler would refuse its jobs."""
         assert self.plan is not None
+        if (scheduler := SCHEDULER_OF.get(executor)) is not None:
+            self._hold_against_limits(self.plan, scheduler)
         ownership.note_locks()
         self.plan.write_specs()
+
+    def _hold_against_limits(self, plan: Plan, scheduler: str) -> None:
+        try:
+            self._survey = load_scheduler(scheduler).survey()
+        except StageError as error:
+            print(f"headrace: what jobs ask for was not held against the limits: {error}", file=sys.stderr)
+        problems = check_requests(plan, self._asked, self._survey)
+        if problems:
+            print("\n".join(problems), file=sys.stderr)
+            sys.exit(2)
+
+    def default(self, rule: str, request: str) -> int:
+        """What a rule asks for when no profile says otherwise: `mem_mb`, `runtime` in minutes, or `threads`."""
+        return self._defaults[rule][request]
+
+    @cached_property
+    def _defaults(self) -> Requests:
+        requests = default_requests(self.plan)
+        if self.plan is not None:
+            share_requests(requests)
+        return requests
 
     @cached_property
     def _needs(self) -> Mapping[tuple[str, str], tuple[tuple[str, str], ...]]:
@@ -70,6 +104,13 @@ class Workflow:
         else:
             raise ValueError(f"{stage} {job} is not part of this experiment")
         return [self.receipt(*need) for need in needs]
+
+    def follow_failures(self, rules: Iterable[Any]) -> None:
+        """Once all rules are known: note what they ask for, and let retries ask for more of what was short."""
+        rules = list(rules)
+        self._asked = in_force(rules)
+        for rule in rules:
+            follow_failures(rule, self._asked.get(rule.name, {}), self.site.artifacts, lambda: self._survey)
 
     def receipt(self, stage: str, job: str = "{job}") -> str:
         """The receipt of a job, or the pattern of a stage's."""

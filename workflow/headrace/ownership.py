@@ -15,45 +15,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from headrace.errors import InputError
+from headrace.errors import InputError, StageError
+from headrace.processes import Process
 from headrace.provenance import iso_time, write_json
+from headrace.schedulers.base import OwnJob, Scheduler, load_scheduler
 
 OWNER_VARIABLE = "HEADRACE_OWNER"
+OWNER_JOB_VARIABLE = "HEADRACE_OWNER_JOB"
 OWNERS = Path(".snakemake") / "headrace"
 LOCKS = Path(".snakemake") / "locks"
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process of one host, for good."""
-
-    host: str
-    pid: int
-    started: float
-
-    @classmethod
-    def current(cls) -> Process:
-        """The process that calls."""
-        return cls(socket.gethostname(), os.getpid(), psutil.Process().create_time())
-
-    def find(self) -> psutil.Process | None:
-        """The living process, if it lives on this host."""
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(self.pid)
-            # The boot time behind create_time may be corrected by the clock's adjustment.
-            if abs(process.create_time() - self.started) < 2 and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        return None
-
-    def is_gone(self) -> bool:
-        """Whether it is proved to have ended; never so for another host's."""
-        return self.host == socket.gethostname() and self.find() is None
 
 
 def take_over(experiment: str, receipts: frozenset[str], artifacts: Path) -> None:
@@ -92,13 +68,24 @@ def note_locks() -> None:
         write_json(path, note, durable=False)
 
 
+def refuse_orphan() -> None:
+    """Raise StageError in a job whose workflow was killed and has been followed by another, which does the work."""
+    owner = json.loads(os.environ.get(OWNER_VARIABLE, "null"))
+    if owner is not None and OWNERS.is_dir() and not (OWNERS / f"{owner['host']}-{owner['pid']}.json").exists():
+        raise StageError("the workflow that asked for this job is gone, and its work was taken over")
+
+
 @contextmanager
-def running(artifacts: Path, stage: str, job: str) -> Iterator[None]:
+def running(artifacts: Path, stage: str, job: str, own_job: tuple[Scheduler, OwnJob] | None = None) -> Iterator[None]:
     """Leave a note while a stage runs, so that whoever finds its workflow dead can end it."""
     process = Process.current()
     note = artifacts / ".running" / f"{process.host}-{process.pid}.json"
     owner = json.loads(os.environ.get(OWNER_VARIABLE, "null"))
-    write_json(note, {"process": asdict(process), "owner": owner, "stage": stage, "job": job}, durable=False)
+    says = {"process": asdict(process), "owner": owner, "stage": stage, "job": job}
+    # A workflow that runs inside an allocation shares it with its stages; only they may be ended, not the allocation.
+    if own_job is not None and own_job[1].id != os.environ.get(OWNER_JOB_VARIABLE):
+        says |= {"scheduler": own_job[0].name, "scheduler_job": own_job[1].id}
+    write_json(note, says, durable=False)
     try:
         yield
     finally:
@@ -108,6 +95,7 @@ def running(artifacts: Path, stage: str, job: str) -> Iterator[None]:
 def _sign_in(experiment: str) -> None:
     process = Process.current()
     os.environ[OWNER_VARIABLE] = json.dumps(asdict(process))
+    os.environ[OWNER_JOB_VARIABLE] = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
     note = {"process": asdict(process), "experiment": experiment, "since": iso_time(), "locks": []}
     write_json(_own_note(), note, durable=False)
     atexit.register(_sign_out, os.getpid(), _own_note().absolute())
@@ -138,23 +126,32 @@ def _refuse_if_shared(note: dict[str, Any], receipts: frozenset[str]) -> None:
 
 
 def _end_orphans(artifacts: Path) -> None:
-    """End the stages of this host whose workflow is proved dead, and their children."""
-    for path in (artifacts / ".running").glob(f"{socket.gethostname()}-*.json"):
+    """End the stages whose workflow is proved dead, with their children, or the jobs that they run in."""
+    for path in (artifacts / ".running").glob("*.json"):
         note = _read(path)
-        # A host's name may be the beginning of another's.
-        if note is None or note["process"]["host"] != socket.gethostname():
+        if note is None or note["owner"] is None or not Process(**note["owner"]).is_gone():
             continue
-        if note["owner"] is None or not Process(**note["owner"]).is_gone():
+        if note.get("scheduler_job"):
+            with suppress(StageError):
+                load_scheduler(note["scheduler"]).cancel([note["scheduler_job"]])
+        elif note["process"]["host"] == socket.gethostname():
+            _end(Process(**note["process"]))
+        else:
             continue
-        process = Process(**note["process"]).find()
-        if process is not None:
-            family = [*process.children(recursive=True), process]
-            for member in family:
-                with suppress(psutil.NoSuchProcess):
-                    member.kill()
-            psutil.wait_procs(family, timeout=10)
-            print(f"headrace: ended {note['stage']} {note['job']}, left by a workflow that was killed", file=sys.stderr)
+        print(f"headrace: ended {note['stage']} {note['job']}, left by a workflow that was killed", file=sys.stderr)
         path.unlink(missing_ok=True)
+
+
+def _end(stage: Process) -> None:
+    """End a process of this host and its children."""
+    process = stage.find()
+    if process is None:
+        return
+    family = [*process.children(recursive=True), process]
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=10)
 
 
 def _sweep_attempts(artifacts: Path) -> None:

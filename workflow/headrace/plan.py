@@ -126,6 +126,7 @@ class Plan:
             "plan": self.digest,
             "code": code_fingerprint("report", ()),
             "runs": [run.describe() for run in self.runs],
+            "jobs": [(job.stage, job.id) for job in self.jobs if job.artifacts],
             "steps": [artifact.describe() for artifact in self.artifacts],
             "shards": {dataset: artifact.id for dataset, artifact in self.shards.items()},
             "features": {f"{dataset}/{name}": artifact.id for (dataset, name), artifact in self.features.items()},

@@ -34,7 +34,14 @@ from headrace.figures.comparisons import (
     find_metric,
 )
 from headrace.figures.images import image_uri, join_images
-from headrace.figures.numbers import format_count, format_mean, format_number, format_seconds
+from headrace.figures.numbers import (
+    format_count,
+    format_mean,
+    format_mebibytes,
+    format_number,
+    format_seconds,
+    format_share,
+)
 from headrace.figures.theme import assign_colours, vegalite_version
 from headrace.results import DatasetResult, Results, RunResult
 
@@ -51,7 +58,13 @@ def render(results: Results) -> str:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
-        count=format_count, duration=format_seconds, json_data=embed_json, csp_hash=hash_source, number=format_number
+        count=format_count,
+        duration=format_seconds,
+        json_data=embed_json,
+        csp_hash=hash_source,
+        number=format_number,
+        mebibytes=format_mebibytes,
+        share=format_share,
     )
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
     # A script or a style is let in by the hash of its text: whatever else claims to be one stays dead.

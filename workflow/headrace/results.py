@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from headrace.tries.usage import StageUsage
+
 
 @dataclass(frozen=True)
 class MetricValue:
@@ -86,6 +88,8 @@ class Results:
     versions: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
     """Shell lines that rerun the experiment."""
+    usage: Sequence[StageUsage] = ()
+    """What the jobs of each stage asked for and used."""
     steps: Sequence[Mapping[str, Any]] = ()
     """One entry per artifact, in order of the stages: stage, id, artifact (path), digest, inputs (ids), start, end
     (ISO 8601), seconds, status, reason."""

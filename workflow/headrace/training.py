@@ -20,8 +20,11 @@ from headrace.batches import SplitData
 from headrace.config import Training
 from headrace.logs import logger
 from headrace.models.base import ModelSpec, Shapes
+from headrace.tries.stopping import NEVER, Stop
 
 State = dict[str, Any]
+SAY_S = 1.0
+"""Epochs shorter than this are not all worth a line in the log."""
 
 
 class RunFailedError(Exception):
@@ -47,6 +50,10 @@ class Trained:
     """Epochs that an earlier attempt had finished."""
 
 
+class Stopping(Exception):  # noqa: N818 - not an error: there is no time for the next batch
+    """Raised inside an epoch; the run's state is that between two batches."""
+
+
 class Run:
     """A model, its optimizer and where they stand."""
 
@@ -59,6 +66,9 @@ class Run:
         self.best_weights: dict[str, Tensor] = {}
         self.best_epoch = 0
         self.best_loss = math.inf
+        self.batches_done = 0
+        """Of the epoch under way."""
+        self.loss_total = 0.0
 
     def step(self, inputs: Tensor, target: Tensor) -> Tensor:
         """One update; returns the loss without waiting for the device."""
@@ -68,12 +78,20 @@ class Run:
         self.optimizer.step()
         return loss.detach()
 
-    def train_epoch(self, data: SplitData, epoch: int) -> float:
-        """Mean loss over the samples of the training split while the weights moved."""
+    def train_epoch(self, data: SplitData, epoch: int, stop: Stop) -> float:
+        """Mean loss over the samples of the training split while the weights moved.
+
+        Goes on after the batch at which it was stopped. Raises Stopping with the epoch unfinished when it is time.
+        """
         self.module.train()
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for inputs, target in data.epoch(self.training.batch_size, self.seed, epoch):
+        total = torch.full((), self.loss_total, dtype=torch.float64, device=self.device)
+        for inputs, target in data.epoch(self.training.batch_size, self.seed, epoch, self.batches_done):
+            if stop.cause is not None:
+                self.loss_total = float(total)
+                raise Stopping
             total += self.step(*self._move(inputs, target)).double() * len(inputs)
+            self.batches_done += 1
+        self.batches_done, self.loss_total = 0, 0.0
         return float(total) / len(data)
 
     @torch.no_grad()
@@ -111,6 +129,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "curves": copy.deepcopy(self.curves),
             "best": {"weights": self.best_weights, "epoch": self.best_epoch, "loss": self.best_loss},
+            "epoch": {"batches_done": self.batches_done, "loss_total": self.loss_total},
             "generators": generator_states(self.device),
         }
 
@@ -121,6 +140,7 @@ class Run:
         self.curves = state["curves"]
         best = state["best"]
         self.best_weights, self.best_epoch, self.best_loss = best["weights"], best["epoch"], best["loss"]
+        self.batches_done, self.loss_total = state["epoch"]["batches_done"], state["epoch"]["loss_total"]
         set_generator_states(self.device, state["generators"])
 
     def _move(self, inputs: np.ndarray, target: np.ndarray | None) -> tuple[Tensor, Tensor]:
@@ -132,12 +152,19 @@ class Run:
 
 
 def train(
-    spec: ModelSpec, shapes: Shapes, training: Training, seed: int, data: Mapping[str, SplitData], checkpoint: Path
+    spec: ModelSpec,
+    shapes: Shapes,
+    training: Training,
+    seed: int,
+    data: Mapping[str, SplitData],
+    checkpoint: Path,
+    stop: Stop = NEVER,
 ) -> Trained:
-    """Train one run, or go on with it from its last checkpoint. Raises RunFailedError when the loss is lost.
+    """Train one run, or go on with it from its last checkpoint.
 
     The result's bits follow from the arguments alone: not from what ran before in this process, nor from how often
-    the run was interrupted.
+    the run was interrupted. Raises RunFailedError when the loss is lost, StoppedError when `stop` says so; the run is
+    saved between two batches then.
     """
     make_deterministic(training.threads)
     torch.manual_seed(seed)
@@ -147,24 +174,35 @@ def train(
     state = checkpoints.load(checkpoint)
     if state is not None:
         run.restore(state)
-        logger.info("going on after epoch %d of %d", len(run.curves), training.epochs)
-    resumed_from = len(run.curves)
+        more = f" and {run.batches_done} batches" if run.batches_done else ""
+        logger.info("going on after epoch %d of %d%s", len(run.curves), training.epochs, more)
+    resumed_from, said = len(run.curves), -math.inf
     for epoch in range(resumed_from + 1, training.epochs + 1):
-        start = time.perf_counter()
-        train_loss = run.train_epoch(data["train"], epoch)
-        metrics = run.validate(data["validation"])
-        if not (math.isfinite(train_loss) and math.isfinite(metrics["validation_loss"])):
-            raise RunFailedError(
-                f"the loss was not finite in epoch {epoch} (training {train_loss}, {metrics})", run.curves
-            )
-        run.remember(epoch, metrics["validation_loss"])
-        seconds = round(time.perf_counter() - start, 4)
-        rate = {"learning_rate": float(run.optimizer.param_groups[0]["lr"])}
-        run.curves.append({"epoch": epoch, "train_loss": train_loss, **metrics, **rate, "seconds": seconds})
+        try:
+            train_one_epoch(run, epoch, data, stop)
+        except Stopping:
+            checkpoints.save(checkpoint, run.state())
+            stop.check(f"saved after epoch {epoch - 1} of {training.epochs} and {run.batches_done} batches")
+            raise AssertionError("a stop that was asked for cannot be taken back") from None
         checkpoints.save(checkpoint, run.state())
-        logger.info("epoch %d of %d: %s", epoch, training.epochs, show(run.curves[-1]))
+        if epoch == training.epochs or time.monotonic() - said > SAY_S:
+            logger.info("epoch %d of %d: %s", epoch, training.epochs, show(run.curves[-1]))
+            said = time.monotonic()
     num_parameters = sum(parameter.numel() for parameter in run.module.parameters())
     return Trained(run.best_weights, run.curves, run.best_epoch, num_parameters, scale, resumed_from)
+
+
+def train_one_epoch(run: Run, epoch: int, data: Mapping[str, SplitData], stop: Stop) -> None:
+    """Train, validate, and add a line to the curves. Raises RunFailedError when the loss is not a number."""
+    start = time.perf_counter()
+    train_loss = run.train_epoch(data["train"], epoch, stop)
+    metrics = run.validate(data["validation"])
+    if not (math.isfinite(train_loss) and math.isfinite(metrics["validation_loss"])):
+        raise RunFailedError(f"the loss was not finite in epoch {epoch} (training {train_loss}, {metrics})", run.curves)
+    run.remember(epoch, metrics["validation_loss"])
+    seconds = round(time.perf_counter() - start, 4)
+    rate = {"learning_rate": float(run.optimizer.param_groups[0]["lr"])}
+    run.curves.append({"epoch": epoch, "train_loss": train_loss, **metrics, **rate, "seconds": seconds})
 
 
 def build_optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:

@@ -2,31 +2,88 @@
 
 from __future__ import annotations
 
-from collections import deque
+import os
+import resource
+import socket
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.logs import logger
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 CHECK_S = 2.0
-"""How often to look whether the worker of a call that takes long still lives."""
+"""How often to look whether the workers still live."""
 
 
-def run_on_workers(client: Client, calls: Iterable[Callable[[], Any]], progress: str) -> Iterator[tuple[str, Any]]:
-    """Run every call on some worker; yields (worker's name, result) in the order of `calls`.
+@dataclass(frozen=True)
+class Where:
+    """Where a call ran."""
+
+    worker: str
+    node: str
+    job: str
+    """The scheduler's id of the job (and step) that the worker runs in; empty outside of one."""
+    peak_memory_mib: float
+
+
+class Workers:
+    """The workers of one open cluster, and what each of them did."""
+
+    def __init__(self, client: Client, kind: str, check: Callable[[], None] = lambda: None) -> None:
+        """`check` raises StageError when the workers are lost for good, or when it is time to stop."""
+        self.client, self.kind, self.check = client, kind, check
+        self._tasks: Counter[str] = Counter()
+        self._where: dict[tuple[str, str], dict[str, Any]] = {}
+
+    @property
+    def addresses(self) -> list[str]:
+        """Those that are connected now."""
+        return sorted(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        """Run a function on some worker; `take` returns its result."""
+        return self.client.submit(_call, function, *arguments, pure=False, **options)
+
+    def take(self, answer: tuple[Where, Any]) -> Any:
+        """The result of a call, after a note of who made it."""
+        where, result = answer
+        self._tasks[where.worker] += 1
+        # The one that takes a lost worker's place has its name, and another job.
+        known = self._where.setdefault((where.worker, where.job), {**asdict(where), "tasks": 0})
+        known["tasks"] += 1
+        known["peak_memory_mib"] = max(known["peak_memory_mib"], where.peak_memory_mib)
+        return result
+
+    @property
+    def num_used(self) -> int:
+        """How many of them did something."""
+        return len(self._tasks)
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest says about the workers; never part of a digest."""
+        where = [self._where[key] for key in sorted(self._where)]
+        return {"kind": self.kind, "tasks": dict(sorted(self._tasks.items())), "where": where}
+
+
+def run_on_workers(workers: Workers, calls: Iterable[Callable[[], Any]], progress: str) -> Iterator[Any]:
+    """Run every call on some worker; yields the results in the order of `calls`.
 
     Calls are dealt in turn, so that every worker gets its share however short they are; another worker takes over
     what a dead one had. A few calls a worker are in flight at most, so that memory follows the workers.
     """
-    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    addresses = workers.addresses
     in_flight: deque[_Dealt] = deque()
     done = 0
     for i, call in enumerate(calls):
-        in_flight.append(_Dealt(client, call, workers[i % len(workers)]))
-        if len(in_flight) > 4 * len(workers):
+        if i % len(addresses) == 0:
+            addresses = workers.addresses or addresses
+        in_flight.append(_Dealt(workers, call, addresses[i % len(addresses)]))
+        if len(in_flight) > 4 * len(addresses):
             yield in_flight.popleft().result()
             done += 1
             logger.info("%s: %d done", progress, done)
@@ -39,25 +96,45 @@ def run_on_workers(client: Client, calls: Iterable[Callable[[], Any]], progress:
 class _Dealt:
     """A call that one worker is to make, unless that worker is lost."""
 
-    def __init__(self, client: Client, call: Callable[[], Any], worker: str) -> None:
-        self.client, self.call, self.worker = client, call, worker
-        self.future = client.submit(_call, call, workers=[worker], allow_other_workers=True, pure=False)
+    def __init__(self, workers: Workers, call: Callable[[], Any], address: str) -> None:
+        self.workers, self.call, self.address = workers, call, address
+        self.future = workers.submit(call, workers=[address], allow_other_workers=True)
 
     def result(self) -> Any:
         """Wait. A call tied to a worker that died before it began waits for ever: its successor has a new address."""
         tied = True
-        while True:
-            try:
-                return self.future.result(timeout=CHECK_S if tied else None)
-            except TimeoutError:
-                if self.future.done():
-                    raise
-                if self.worker not in self.client.scheduler_info(n_workers=-1)["workers"]:
-                    self.future = self.client.submit(_call, self.call, pure=False)
-                    tied = False
+        while not wait_for(self.future):
+            self.workers.check()
+            if tied and self.address not in self.workers.addresses:
+                self.future = self.workers.submit(self.call)
+                tied = False
+        return self.workers.take(self.future.result())
 
 
-def _call(call: Callable[[], Any]) -> tuple[str, Any]:
+def wait_for(future: Future[Any], timeout_s: float = CHECK_S) -> bool:
+    """Wait a while; whether the call has ended, well or badly."""
+    from distributed import CancelledError, wait
+
+    # The result's own time limit would cover its transfer too, and begin that again each time.
+    with suppress(TimeoutError, CancelledError):
+        wait(future, timeout=timeout_s)
+    return bool(future.done())
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> tuple[Where, Any]:
+    result = function(*arguments)
+    return here(), result
+
+
+def here() -> Where:
+    """Where this worker runs. Called in a worker."""
     from distributed import get_worker
 
-    return str(get_worker().name), call()
+    environment = os.environ
+    job, step = environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", "")
+    return Where(
+        worker=str(get_worker().name),
+        node=environment.get("SLURMD_NODENAME") or socket.gethostname(),
+        job=f"{job}.{step}" if job and step else job or environment.get("PBS_JOBID", ""),
+        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    )

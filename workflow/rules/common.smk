@@ -30,7 +30,7 @@ localrules:
 
 
 onstart:
-    HEADRACE.start()
+    HEADRACE.start(workflow.executor_plugin.name)
 
 
 onsuccess:

@@ -7,12 +7,14 @@ rule evaluate:
         HEADRACE.log("evaluate"),
     conda:
         "../../envs/headrace.yaml"
-    threads: 1
+    threads: HEADRACE.default("evaluate", "threads")
     resources:
-        mem_mb=4096,
-        runtime=60,
+        mem_mb=HEADRACE.default("evaluate", "mem_mb"),
+        runtime=HEADRACE.default("evaluate", "runtime"),
         gpu=0,
     params:
         job="{job}",
     shell:
-        "headrace evaluate {output:q} > {log:q} 2>&1"
+        "headrace evaluate {output:q} --gpus {resources.gpu:q}"
+        " --memory-mib {resources.mem_mb:q} --runtime-min {resources.runtime:q} --cores {threads:q}"
+        " > {log:q} 2>&1"

@@ -5,16 +5,19 @@ rule shard:
         HEADRACE.log("shard"),
     conda:
         "../../envs/headrace.yaml"
-    threads: 2
+    threads: HEADRACE.default("shard", "threads")
     resources:
-        mem_mb=4096,
-        runtime=60,
+        mem_mb=HEADRACE.default("shard", "mem_mb"),
+        runtime=HEADRACE.default("shard", "runtime"),
         dask_cluster="local",
         dask_workers=2,
         dask_worker_mem_mb=1024,
+        dask_options="",
     params:
         job="{job}",
     shell:
         "headrace shard {output:q} --cluster {resources.dask_cluster:q}"
         " --workers {resources.dask_workers:q} --worker-memory-mib {resources.dask_worker_mem_mb:q}"
+        " --cluster-options={resources.dask_options:q}"
+        " --memory-mib {resources.mem_mb:q} --runtime-min {resources.runtime:q} --cores {threads:q}"
         " > {log:q} 2>&1"

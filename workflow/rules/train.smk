@@ -14,12 +14,14 @@ for family in list_kinds("models"):
             HEADRACE.log("train", f"{family}-{{job}}"),
         conda:
             "../../envs/headrace.yaml"
-        threads: 1
+        threads: HEADRACE.default(f"train_{family}", "threads")
         resources:
-            mem_mb=4096,
-            runtime=240,
+            mem_mb=HEADRACE.default(f"train_{family}", "mem_mb"),
+            runtime=HEADRACE.default(f"train_{family}", "runtime"),
             gpu=0,
         params:
             job=f"{family}-{{job}}",
         shell:
-            "headrace train {output:q} > {log:q} 2>&1"
+            "headrace train {output:q} --gpus {resources.gpu:q}"
+            " --memory-mib {resources.mem_mb:q} --runtime-min {resources.runtime:q} --cores {threads:q}"
+            " > {log:q} 2>&1"

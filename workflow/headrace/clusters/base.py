@@ -1,15 +1,31 @@
-"""What a kind of Dask cluster must give: a client to authenticated, encrypted workers."""
+"""What a kind of Dask cluster must give: connected workers that are authenticated and encrypted."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from headrace.config import Kind, PositiveInt
+from headrace.tries.stopping import NEVER, Stop
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from headrace.workers import Workers
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a cluster may use of the place that the stage runs in."""
+
+    logs: Path
+    """A folder for what workers say; it stays."""
+    secrets: Path
+    """A folder for keys, which workers on other nodes must reach; it is swept."""
+    name: str = "headrace"
+    """What the workers' jobs are called."""
+    stop: Stop = NEVER
 
 
 class ClusterSpec(Kind):
@@ -21,5 +37,30 @@ class ClusterSpec(Kind):
     """Memory of one worker in MiB."""
 
     @abstractmethod
-    def open(self) -> AbstractContextManager[Client]:
-        """A client whose workers have all arrived; all is shut down when the context ends."""
+    def open(self, place: Place) -> AbstractContextManager[Workers]:
+        """Workers that have arrived; all is shut down when the context ends. Raises StageError when none come."""
+
+
+class QueuedSpec(ClusterSpec):
+    """Workers that a batch scheduler starts. Whatever is empty is as in the job that asks for them."""
+
+    partition: str = ""
+    """Partition or queue of the workers' jobs."""
+    account: str = ""
+    """Who pays for them."""
+    runtime_min: PositiveInt | None = None
+    """Wall time of a worker's job in minutes; without it, what is left to the job that asks."""
+    interface: str = ""
+    """Network interface that scheduler and workers talk over, as `ib0`."""
+    extra: str = ""
+    """More options for the scheduler, as `--constraint=intel`; several are separated by `;`."""
+    scale: Literal["fixed", "adaptive"] = "fixed"
+    """`adaptive` lets idle workers go and asks for them again, which on a busy cluster costs more than it saves."""
+    deadline_s: PositiveInt = 1800
+    """Seconds without any worker after which the work ends, with the scheduler's reason."""
+    gather_s: PositiveInt = 60
+    """Seconds after which work begins with the workers that have come; the others join when their jobs start."""
+    connect_s: PositiveInt = 120
+    """Seconds after which a worker whose job runs must have connected."""
+    dashboard: bool = True
+    """Serve Dask's dashboard, on the loopback interface alone."""

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from headrace.clusters.base import ClusterSpec
+from headrace.clusters.base import ClusterSpec, Place
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from headrace.workers import Workers
 
 
 class Spec(ClusterSpec):
     """Processes on the loopback interface, with TLS certificates made for this run alone and no dashboard."""
 
     @contextmanager
-    def open(self) -> Iterator[Client]:
+    def open(self, place: Place) -> Iterator[Workers]:
         """One thread a worker, so that sums have the same bits whatever the number of workers."""
         import tempfile
 
         import dask
         from distributed import Client, LocalCluster, Security
+
+        from headrace.workers import Workers
 
         # Workers forked from a server that has imported once start with half the CPU time of fresh interpreters.
         settings: dict[str, object] = {"distributed.worker.multiprocessing-method": "forkserver"}
@@ -45,4 +48,4 @@ class Spec(ClusterSpec):
             Client(cluster) as client,
         ):
             client.wait_for_workers(self.workers, timeout=60)
-            yield client
+            yield Workers(client, self.kind, partial(place.stop.check, "its unfinished work starts again"))

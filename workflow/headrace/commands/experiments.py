@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from headrace.commands.base import Add, add_config, site_of
+from headrace.errors import InputError
 
 
 def register(add: Add) -> None:
@@ -15,7 +16,11 @@ def register(add: Add) -> None:
         ("plan", plan, "list the runs and artifacts of an experiment, and what is already done"),
         ("where", where, "print the path of an experiment's report"),
     ):
-        add_config(add(name, run, text))
+        command = add(name, run, text)
+        add_config(command)
+        if name == "plan":
+            what = "show instead what its jobs will ask of that profile's scheduler, and what would be refused"
+            command.add_argument("--profile", metavar="NAME", help=what)
 
 
 def check(options: argparse.Namespace) -> int:
@@ -29,12 +34,29 @@ def check(options: argparse.Namespace) -> int:
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Print the table of runs."""
+    """Print the table of runs; with a profile what its jobs will ask for, and exit code 2 for what would be refused."""
     from headrace.overview import overview
     from headrace.plan import Plan
     from headrace.reading import load_experiment
 
+    if options.profile:
+        return _forecast(options)
     print(overview(Plan(load_experiment(options.config), site_of(options))))
+    return 0
+
+
+def _forecast(options: argparse.Namespace) -> int:
+    from headrace.plan import SITE_KEYS, Plan, Site
+    from headrace.reading import load_experiment
+    from headrace.requests.forecast import forecast
+    from headrace.requests.profiles import read_profile
+
+    profile = read_profile(options.profile)
+    given = {key: value for key in SITE_KEYS if (value := getattr(options, key)) is not None}
+    expected = forecast(Plan(load_experiment(options.config), Site.of({**profile.config, **given})), profile)
+    print("\n".join(expected.lines), flush=True)
+    if expected.problems:
+        raise InputError(*expected.problems)
     return 0
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.commands.base import Add
 from headrace.errors import InputError, StageError
 
 if TYPE_CHECKING:
-    from headrace.config import Kind
+    from headrace.clusters.base import ClusterSpec
+    from headrace.jobs import Job
+    from headrace.tries.stopping import Stop
 
 STAGES = ("shard", "preprocess", "train", "evaluate", "report", "gate")
 ON_DASK = ("shard", "preprocess")
+REQUESTS = ("memory_mib", "runtime_min", "cores", "gpus")
 
 
 def register(add: Add) -> None:
@@ -22,12 +27,16 @@ def register(add: Add) -> None:
     for stage in STAGES:
         command = add(stage, run_stage, f"the stage {stage}, as the workflow calls it")
         command.add_argument("receipt", type=Path, metavar="RECEIPT", help=f"ARTIFACTS/.receipts/{stage}/JOB.ok")
+        for request in REQUESTS:
+            option = f"--{request.replace('_', '-')}"
+            command.add_argument(option, type=int, metavar="N", help="what its job asked for; only written down")
         if stage in ON_DASK:
             command.add_argument("--cluster", default="local", metavar="KIND", help="where the Dask workers run")
             command.add_argument("--workers", type=int, default=2, metavar="N", help="number of Dask workers")
             command.add_argument(
                 "--worker-memory-mib", type=int, default=1024, metavar="MIB", help="memory of a worker"
             )
+            command.add_argument("--cluster-options", default="", metavar="KEY=VALUE,...", help="more for this kind")
 
 
 def run_stage(options: argparse.Namespace) -> int:
@@ -35,39 +44,74 @@ def run_stage(options: argparse.Namespace) -> int:
     # One thread a process, before any numerical library starts: bits and speed both depend on it.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    import importlib
-    import traceback
-
     from headrace.jobs import Job
     from headrace.logs import start_logging
-    from headrace.ownership import running
+    from headrace.ownership import OWNER_VARIABLE, refuse_orphan, running
+    from headrace.schedulers.base import find_own_job
+    from headrace.tries.history import history_path, one_try
+    from headrace.tries.stopping import Stop
 
     start_logging()
     cluster = _cluster(options) if options.command in ON_DASK else None
-    job = Job(options.receipt)
+    own = find_own_job()
+    stop = Stop(own[1].ends_at if own else None)
+    job = Job(options.receipt, stop)
     if job.stage != options.command:
         raise InputError(f"{options.receipt}: is the receipt of a {job.stage} job, not of {options.command}")
-    job.check_code()
-    stage = importlib.import_module(f"headrace.stages.{job.stage}")
-    with running(job.root, job.stage, job.id):
-        try:
-            stage.run(job, *([cluster] if cluster else []))
-        except (InputError, StageError):
-            raise
-        except Exception as error:
-            # The log keeps where it happened; its last line says what, for whoever sees only that.
-            traceback.print_exc()
-            raise StageError(f"{job.id}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    refuse_orphan()
+    requested = {name: getattr(options, name) for name in REQUESTS if getattr(options, name) is not None}
+    history = history_path(job.root, job.stage, job.id)
+    with (
+        running(job.root, job.stage, job.id, own),
+        one_try(history, os.environ.get(OWNER_VARIABLE, ""), requested, own) as this,
+    ):
+        this["workers"] = job.workers_used
+        job.check_code()
+        stop.listen()
+        stop.say()
+        _call(job, cluster, stop)
         job.finish()
     return 0
 
 
-def _cluster(options: argparse.Namespace) -> Kind:
+def _call(job: Job, cluster: ClusterSpec | None, stop: Stop) -> None:
+    """Run the stage; an error nobody expected keeps its traceback in the log and becomes one line."""
+    stage = importlib.import_module(f"headrace.stages.{job.stage}")
+    try:
+        stage.run(job, *([cluster] if cluster else []))
+    except (InputError, StageError):
+        raise
+    except Exception as error:
+        if stop.cause is not None:
+            # Whatever broke while everything was being ended is not its own fault.
+            stop.check(f"then {type(error).__name__}: {error}")
+        # The log keeps where it happened; its last line says what, for whoever sees only that.
+        traceback.print_exc()
+        raise StageError(f"{job.id}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def _cluster(options: argparse.Namespace) -> ClusterSpec:
     from headrace.registry import load_kind
     from headrace.validation import Problems, parse
 
+    spec = load_kind("clusters", options.cluster)
     size = {"workers": options.workers, "worker_memory_mib": options.worker_memory_mib}
     problems = Problems()
-    cluster = parse(load_kind("clusters", options.cluster), {"kind": options.cluster, **size}, (), problems)
+    more = _parse_options(options.cluster_options, spec.model_fields)
+    cluster = parse(spec, {"kind": options.cluster, **size, **more}, (), problems)
     problems.raise_any()
-    return cast("Kind", cluster)
+    return cast("ClusterSpec", cluster)
+
+
+def _parse_options(text: str, fields: Any) -> dict[str, Any]:
+    """`key=value,key=value`; values are numbers or truths where the kind's parameter is one."""
+    import yaml
+
+    more: dict[str, Any] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = (part.strip() for part in entry.partition("="))
+        if not equals or not key:
+            raise InputError(f"dask_options: {entry!r} is not KEY=VALUE; several are separated by commas")
+        is_text = key in fields and fields[key].annotation is str
+        more[key] = value if is_text else yaml.safe_load(value)
+    return more

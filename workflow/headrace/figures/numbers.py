@@ -48,3 +48,15 @@ def format_seconds(seconds: float | None) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_mebibytes(mib: float | None) -> str:
+    """Write an amount of memory: 327 MiB, 1.5 GiB."""
+    if mib is None:
+        return "–"
+    return f"{mib:.0f} MiB" if mib < 1023.5 else f"{mib / 1024:.1f} GiB"
+
+
+def format_share(share: float | None) -> str:
+    """Write a share as whole percents."""
+    return "–" if share is None else f"{share:.0%}"

@@ -1,1 +1,1 @@
-"""One file for every batch scheduler; base.py says what each is asked and how it answers."""
+"""One folder for every batch scheduler; base.py says what each is asked and how it answers."""

@@ -1,7 +1,7 @@
 """What a batch scheduler is asked, and how it answers.
 
-Its clients are only ever called through `ask`: with a time limit, because a controller that is down answers after
-minutes or never, and with their words read as text, because no two versions agree on more.
+Its clients are only ever called through `ask` and `call`: with a time limit, because a controller that is down
+answers after minutes or never, and with their words read as text, because no two versions agree on more.
 """
 
 from __future__ import annotations
@@ -125,6 +125,10 @@ class Scheduler(ABC):
     def own_job(self) -> OwnJob | None:
         """The job that this process runs in, or None outside of one. Never raises."""
 
+    def node_address(self) -> str:
+        """The name or address by which it reaches the node that this process runs on; empty where it does not say."""
+        return ""
+
     @abstractmethod
     def advise(self, state: JobState) -> str:
         """What to change so that a job in this state starts, in one sentence; empty when waiting is all."""
@@ -132,7 +136,15 @@ class Scheduler(ABC):
 
 def ask(command: Sequence[str], timeout_s: float = CLIENT_TIMEOUT_S) -> str:
     """What a client of the scheduler prints. Raises StageError when it fails or does not answer in time."""
-    words = " ".join(command)
+    done = call(command, timeout_s)
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split()) or "no message"
+        raise StageError(f"{' '.join(command)}: exit code {done.returncode}: {said}")
+    return done.stdout
+
+
+def call(command: Sequence[str], timeout_s: float = CLIENT_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+    """Like `ask`, for clients whose exit code and errors say something too. Raises StageError without an answer."""
     # Sites and users set defaults in these variables that change what the clients print.
     environment = {
         name: value
@@ -140,27 +152,29 @@ def ask(command: Sequence[str], timeout_s: float = CLIENT_TIMEOUT_S) -> str:
         if not name.startswith(("SQUEUE_", "SINFO_", "SACCT_")) and name != "SLURM_TIME_FORMAT"
     }
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, env=environment, stdin=subprocess.DEVNULL
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            env=environment,
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError:
         raise StageError(f"{command[0]}: no such command here; is this a node of the cluster?") from None
     except subprocess.TimeoutExpired:
-        raise StageError(f"{words}: no answer within {timeout_s:g} s") from None
-    if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split()) or "no message"
-        raise StageError(f"{words}: exit code {done.returncode}: {said}")
-    return done.stdout
+        raise StageError(f"{' '.join(command)}: no answer within {timeout_s:g} s") from None
 
 
 def list_schedulers() -> tuple[str, ...]:
-    """The names of all schedulers: the files beside this one."""
-    return tuple(sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in ("base", "__init__")))
+    """The names of all schedulers: the folders beside this file."""
+    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/scheduler.py")))
 
 
 def load_scheduler(name: str) -> Scheduler:
     """The scheduler of that name."""
-    scheduler = importlib.import_module(f"headrace.schedulers.{name}").SCHEDULER
+    scheduler = importlib.import_module(f"headrace.schedulers.{name}.scheduler").SCHEDULER
     assert isinstance(scheduler, Scheduler)
     return scheduler
 

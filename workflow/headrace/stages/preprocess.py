@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from distributed import Client
 
 from headrace import stores
 from headrace.clusters.base import ClusterSpec
@@ -19,7 +17,7 @@ from headrace.logs import logger
 from headrace.preprocessing.base import State, StepSpec
 from headrace.provenance import read_manifest
 from headrace.registry import restore
-from headrace.workers import run_on_workers
+from headrace.workers import Workers, run_on_workers
 
 COMPUTES = ("stores", "linalg.blocks", "linalg.svd", "preprocessing.base")
 Chain = Sequence[tuple[StepSpec, State]]
@@ -29,33 +27,31 @@ def run(job: Job, cluster: ClusterSpec) -> None:
     """Make the features of a job."""
     for task in job.pending():
         with making(task) as work:
-            make_features(task, work, cluster)
+            make_features(job, task, work, cluster)
 
 
-def make_features(task: Task, work: Making, cluster: ClusterSpec) -> None:
+def make_features(job: Job, task: Task, work: Making, cluster: ClusterSpec) -> None:
     """Fit each step on what the steps before it leave of the training split, then apply all of them."""
     folder = task.input_folder("shards")
     manifest = read_manifest(folder)
     assert manifest is not None
     source, digests = (folder / stores.STORE).absolute(), manifest["outputs"]
     stores.check_small(source, digests)
-    counts: Counter[str] = Counter()
-    with cluster.open() as client:
-        chain = fit(task, source, digests, client)
+    with cluster.open(job.place) as workers:
+        chain = fit(task, source, digests, workers)
         for i, (step, state) in enumerate(chain):
             stores.save_arrays(work.folder / f"{i}-{step.kind}.safetensors", state)
         target = (work.folder / stores.STORE).absolute()
         layout = _create(source, target, digests, chain, task)
         calls = (partial(_apply_shard, source, target, layout, i, digests, chain) for i in range(layout.num_shards))
-        for worker, written in run_on_workers(client, calls, progress="apply"):
-            counts[worker] += 1
+        for written in run_on_workers(workers, calls, progress="apply"):
             work.digests |= written
     stores.finish(target)
     work.digests |= stores.small_digests(target)
-    work.execution["workers"] = {"kind": cluster.kind, "tasks": dict(sorted(counts.items()))}
+    work.execution["workers"] = job.workers_used = workers.describe()
 
 
-def fit(task: Task, source: Path, digests: dict[str, str], client: Client | None) -> Chain:
+def fit(task: Task, source: Path, digests: dict[str, str], workers: Workers | None) -> Chain:
     """The steps with their states, in order."""
     rows = stores.split_rows(source, "train")
     chain: list[tuple[StepSpec, State]] = []
@@ -63,7 +59,7 @@ def fit(task: Task, source: Path, digests: dict[str, str], client: Client | None
         step = restore("preprocessing", parameters, StepSpec)
         logger.info("fit %d of %d: %s", i + 1, len(task.spec["steps"]), step.kind)
         readers = [partial(read_block, source, part, digests, tuple(chain)) for part in blocks_of(source, rows)]
-        chain.append((step, step.fit(RowBlocks(readers, client))))
+        chain.append((step, step.fit(RowBlocks(readers, workers))))
     return chain
 
 

@@ -24,6 +24,8 @@ from headrace.provenance import read_json, read_manifest, write_atomically, writ
 from headrace.registry import restore
 from headrace.report import render
 from headrace.results import DatasetResult, MetricValue, Results, RunResult
+from headrace.tries.history import history_path, read_tries
+from headrace.tries.usage import add_up
 
 COMPUTES = (
     "results",
@@ -31,6 +33,7 @@ COMPUTES = (
     "crate",
     "metrics",
     "statistics",
+    "tries.usage",
     "stores",
     "figures.answers",
     "figures.charts",
@@ -73,6 +76,7 @@ def gather(job: Job) -> Results:
         baseline=spec["experiment"]["evaluation"].get("baseline"),
         versions=environment()["versions"],
         commands=(f"snakemake --cores all --configfile {shlex.quote(str(file))}",),
+        usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
         steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +28,10 @@ def run(job: Job, cluster: ClusterSpec) -> None:
     """Make the shards of a job."""
     for task in job.pending():
         with making(task) as work:
-            make_shards(task, work, cluster)
+            make_shards(job, task, work, cluster)
 
 
-def make_shards(task: Task, work: Making, cluster: ClusterSpec) -> None:
+def make_shards(job: Job, task: Task, work: Making, cluster: ClusterSpec) -> None:
     """Open the dataset, check it, divide it and write it."""
     spec = restore("datasets", task.spec, DatasetSpec)
     info = spec.describe()
@@ -44,22 +43,24 @@ def make_shards(task: Task, work: Making, cluster: ClusterSpec) -> None:
     _refuse_missing_classes(labels, division, info)
     path = work.folder / stores.STORE
     layout = _create(path, dataset, info, division, spec.rows_per_shard)
-    counts: Counter[str] = Counter()
-    with cluster.open() as client:
+    with cluster.open(job.place) as workers:
         shards = range(layout.num_shards)
         calls = (
             partial(stores.write_shard, path.absolute(), i, _rows(dataset, division.order[layout.rows(i)]))
             for i in shards
         )
-        for worker, digests in run_on_workers(client, calls, progress="shard"):
-            counts[worker] += 1
+        for digests in run_on_workers(workers, calls, progress="shard"):
             work.digests |= digests
     stores.finish(path)
     work.digests |= stores.small_digests(path)
-    work.execution["workers"] = {"kind": cluster.kind, "tasks": dict(sorted(counts.items()))}
+    work.execution["workers"] = job.workers_used = workers.describe()
     work.execution["shards"] = layout.num_shards
     logger.info(
-        "shard %s: %d samples in %d shards by %d workers", task.id, info.num_samples, layout.num_shards, len(counts)
+        "shard %s: %d samples in %d shards by %d workers",
+        task.id,
+        info.num_samples,
+        layout.num_shards,
+        workers.num_used,
     )
 
 

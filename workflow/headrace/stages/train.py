@@ -16,6 +16,7 @@ from headrace.models.base import ModelSpec, Shapes
 from headrace.provenance import write_json
 from headrace.registry import restore
 from headrace.training import RunFailedError, Trained, train
+from headrace.tries.stopping import Stop
 
 COMPUTES = ("batches", "stores", "checkpoints", "training", "models.base")
 
@@ -28,12 +29,13 @@ def run(job: Job) -> None:
     for task in job.pending():
         # All runs of a job read the same features.
         data = data or {split: read_split(task.input_folder("features"), split) for split in ("train", "validation")}
+        job.stop.check(f"{task.id} was not begun")
         with making(task) as work:
-            train_one(task, work, data)
+            train_one(task, work, data, job.stop)
         checkpoints.clear(task.checkpoints)
 
 
-def train_one(task: Task, work: Making, data: Data) -> None:
+def train_one(task: Task, work: Making, data: Data, stop: Stop) -> None:
     """One run; whatever goes wrong in it becomes its result."""
     training = Training.model_validate({**task.spec["training"], "seeds": (task.spec["seed"],)})
     if training.device == "cuda" and not torch.cuda.is_available():
@@ -43,11 +45,13 @@ def train_one(task: Task, work: Making, data: Data) -> None:
     shapes = Shapes(**{**task.spec["shapes"], "inputs": tuple(task.spec["shapes"]["inputs"])})
     spec = restore("models", task.spec["family"], ModelSpec)
     try:
-        trained = train(spec, shapes, training, task.spec["seed"], data, task.checkpoints)
+        trained = train(spec, shapes, training, task.spec["seed"], data, task.checkpoints, stop)
     except RunFailedError as error:
         work.failure = str(error)
         write_json(work.folder / "curves.json", error.curves)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if "out of memory" in str(error) or "not enough memory" in str(error):
+            raise StageError(f"{task.id}: out of memory: {' '.join(str(error).split())}"[:500]) from error
         logger.error("%s", traceback.format_exc())
         work.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
     else:

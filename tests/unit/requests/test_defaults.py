@@ -1,0 +1,169 @@
+"""What jobs ask for by default: from the data, the sweep and the seeds."""
+
+import time
+
+import pytest
+
+from headrace.plan import Plan, Site
+from headrace.reading import check_experiment
+from headrace.registry import list_kinds
+from headrace.requests import defaults as requests
+from headrace.requests.defaults import (
+    MAX_RUNTIME_MIN,
+    WITHOUT_PLAN,
+    Sizes,
+    default_requests,
+    devices_by_rule,
+    jobs_by_rule,
+    list_rules,
+    rule_of,
+    share_requests,
+)
+
+DATA = {
+    "name": "small",
+    "datasets": {"digits": {"kind": "mnist5k"}},
+    "features": {"few": [{"kind": "standardize"}, {"kind": "truncated_svd", "rank": 4}]},
+    "models": [{"kind": "fnn"}, {"kind": "cnn"}],
+}
+MIB = 2**20
+SAMPLE_BYTES = 4 * 784 + 8
+
+
+@pytest.fixture(autouse=True)
+def _nothing_shared(monkeypatch):
+    monkeypatch.delenv(requests.VARIABLE, raising=False)
+
+
+def plan(site=None, **keys):
+    return Plan(check_experiment({**DATA, **keys}), site or Site(device="cpu"))
+
+
+def grow(plan, factor):
+    """The same plan, as if its datasets had more samples."""
+    experiment = plan.experiment
+    infos = {
+        name: info.__class__(
+            **{
+                **info.__dict__,
+                "num_samples": info.num_samples * factor,
+                "class_counts": tuple(count * factor for count in info.class_counts),
+            }
+        )
+        for name, info in experiment.infos.items()
+    }
+    experiment.__dict__["infos"] = infos
+    return plan
+
+
+def test_every_job_that_is_submitted_has_a_rule():
+    made = plan()
+    found = jobs_by_rule(made)
+    assert list(found) == ["shard", "train_cnn", "train_fnn", "evaluate"]
+    assert {rule_of(job) for job in made.jobs} == {*found, None}
+    assert {job.stage for job in made.jobs if rule_of(job) is None} == {"report", "gate"}
+
+
+def test_every_rule_has_a_request_with_and_without_a_plan():
+    for found in (default_requests(None), default_requests(plan())):
+        assert tuple(found) == list_rules()
+        assert {f"train_{family}" for family in list_kinds("models")} <= set(found)
+        for request in found.values():
+            assert set(request) == {"mem_mb", "runtime", "threads"}
+            assert all(type(number) is int and number > 0 for number in request.values())
+
+
+def test_small_data_ask_for_little():
+    found = default_requests(plan())
+    assert found["shard"] == {"mem_mb": 3584, "runtime": 60, "threads": 2}
+    assert found["train_cnn"] == found["evaluate"] == {"mem_mb": 2048, "runtime": 60, "threads": 1}
+    assert found["train_vae"] == WITHOUT_PLAN["train"]
+
+
+def test_memory_follows_from_what_is_held():
+    found = default_requests(grow(plan(), 200))
+    mib = 5000 * 200 * SAMPLE_BYTES / MIB
+    for rule, base, share in (
+        ("shard", 1024 + 2 * 1024, 3),
+        ("train_cnn", 1536, 3 * 0.85),
+        ("evaluate", 1536, 4 * 0.3),
+    ):
+        assert base + share * mib <= found[rule]["mem_mb"] < base + share * mib + 512
+        assert found[rule]["mem_mb"] % 512 == 0
+
+
+def test_features_are_counted_as_they_are_after_their_steps():
+    models = [{"kind": "fnn", "features": "few"}]
+    assert default_requests(grow(plan(models=models), 200))["train_fnn"]["mem_mb"] == 2048
+    assert default_requests(grow(plan(models=models), 200))["preprocess"]["mem_mb"] == 3072
+
+
+def test_time_follows_from_runs_and_epochs_and_is_bounded():
+    def minutes(**keys):
+        return default_requests(plan(**keys))["train_fnn"]["runtime"]
+
+    mib = 4250 * SAMPLE_BYTES / MIB
+    assert minutes() == 60
+    expected = 30 + 3 * 100 * mib / 60
+    assert expected <= minutes(training={"epochs": 100, "seeds": [0, 1, 2]}) < expected + 30
+    assert minutes(training={"epochs": 100, "seeds": [0, 1, 2]}, site=Site(device="cpu", runs_per_job=1)) < expected
+    assert minutes(training={"epochs": 100_000}) == MAX_RUNTIME_MIN
+
+
+def test_many_resamples_take_time():
+    assert default_requests(plan(evaluation={"bootstrap": 0}))["evaluate"]["runtime"] == 60
+    assert default_requests(grow(plan(), 100))["evaluate"]["runtime"] == 60
+    assert default_requests(grow(plan(evaluation={"bootstrap": 1_000_000}), 100))["evaluate"]["runtime"] > 60
+
+
+def test_the_largest_job_of_a_rule_counts():
+    models = [{"kind": "fnn", "threads": 4}, {"kind": "fnn", "name": "other", "epochs": 3000}, {"kind": "cnn"}]
+    made = plan(models=models, site=Site(device="cpu", runs_per_job=1))
+    found = default_requests(made)
+    each = [Sizes(made).request(job) for job in jobs_by_rule(made)["train_fnn"]]
+    assert {request["threads"] for request in each} == {1, 4}
+    assert found["train_fnn"]["threads"] == found["evaluate"]["threads"] == 4
+    assert found["train_cnn"]["threads"] == 1
+    assert found["train_fnn"]["runtime"] == max(request["runtime"] for request in each) > 60
+
+
+def test_a_gpu_brings_libraries_along():
+    found = default_requests(plan(site=Site(device="cuda")))
+    assert found["train_fnn"]["mem_mb"] == found["evaluate"]["mem_mb"] == 2048 + 2560
+    assert found["shard"] == default_requests(plan())["shard"]
+
+
+def test_a_process_without_a_plan_finds_what_was_shared():
+    wanted = default_requests(grow(plan(), 200))
+    share_requests(wanted)
+    assert default_requests(None) == wanted
+    share_requests({"shard": {"mem_mb": 1}, "train_gone": {"mem_mb": 1}})
+    assert default_requests(None)["shard"]["mem_mb"] == 1
+    assert "train_gone" not in default_requests(None)
+
+
+def test_what_is_shared_means_nothing_to_a_scheduler(monkeypatch):
+    share_requests(default_requests(None))
+    assert not set(requests.os.environ[requests.VARIABLE]) & set(",'\"\\$;=\n")
+
+
+def test_devices_are_known_by_rule():
+    models = [{"kind": "fnn", "device": "cuda"}, {"kind": "fnn", "name": "b", "device": "cpu"}, {"kind": "cnn"}]
+    found = devices_by_rule(jobs_by_rule(plan(models=models)))
+    assert found == {
+        "shard": frozenset(),
+        "train_cnn": {"cpu"},
+        "train_fnn": {"cpu", "cuda"},
+        "evaluate": {"cpu", "cuda"},
+    }
+
+
+@pytest.mark.slow
+def test_thousands_of_runs_cost_a_fraction_of_a_second():
+    sweep = {"random": {"samples": 1000, "parameters": {"dropout": {"uniform": [0.0, 0.9]}}}}
+    made = plan(models=[{"kind": "fnn", "sweep": sweep}], training={"seeds": [0, 1, 2, 3, 4]})
+    assert len(made.runs) == 5000
+    assert made.jobs
+    start = time.process_time()
+    default_requests(made)
+    assert time.process_time() - start < 0.5

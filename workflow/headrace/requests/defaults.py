@@ -1,0 +1,227 @@
+"""What the jobs of a plan ask for by default: memory, time and cores, from what is known before anything has run.
+
+There is one number for a rule, the largest that one of its jobs needs, because a profile overrides rule by rule.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from headrace.artifacts import Artifact, Job
+from headrace.datasets.base import DataInfo
+from headrace.plan import Plan, Run
+from headrace.registry import list_kinds
+from headrace.splits import planned_sizes
+
+MIB = 2**20
+DASK_WORKERS = 2
+DASK_WORKER_MEM_MB = 1024
+"""A shard holds at most 32 MiB, and a worker a few of them beside 300 MiB of libraries."""
+
+MEM_MB_STEP = 512
+RUNTIME_STEP_MIN = 30
+MIN_RUNTIME_MIN = 60
+MAX_RUNTIME_MIN = 24 * 60
+"""A job that needs longer is ended by the scheduler, submitted again, and goes on from its last epoch."""
+
+PLAIN_MIB = 1024
+"""A stage that works on arrays (250 MiB measured), the two Snakemake processes around it, and buffers."""
+TORCH_MIB = 1536
+"""A stage that uses torch (500 MiB measured), the two Snakemake processes around it, and a model of ordinary size."""
+CUDA_MIB = 2560
+"""What the libraries of a GPU add in the memory of the node."""
+TRAINING_MIB_PER_S = 1.0
+"""Training inputs that the slowest family takes in a second on one slow core."""
+DASK_MIB_PER_S = 50.0
+"""What the workers read, transform and write together on a busy shared file system."""
+RESAMPLED_PER_S = 2e7
+"""Samples that a second of bootstrapping counts."""
+PASSES_PER_STEP = 10
+"""Over the training split, to fit one preprocessing step."""
+
+Requests = dict[str, dict[str, int]]
+"""Rule -> mem_mb (MiB, as schedulers read it), runtime (minutes), threads."""
+
+WITHOUT_PLAN: Mapping[str, Mapping[str, int]] = {
+    "shard": {"mem_mb": 4096, "runtime": 60, "threads": DASK_WORKERS},
+    "preprocess": {"mem_mb": 4096, "runtime": 60, "threads": DASK_WORKERS},
+    "train": {"mem_mb": 4096, "runtime": 240, "threads": 1},
+    "evaluate": {"mem_mb": 4096, "runtime": 60, "threads": 1},
+}
+"""For rules of which a plan has no job."""
+
+VARIABLE = "HEADRACE_REQUESTS"
+"""Carries the main process's numbers to those that Snakemake starts elsewhere, which have no plan."""
+
+
+def rule_of(job: Job) -> str | None:
+    """The rule that runs a job; None for those that run beside the workflow and are never submitted."""
+    if job.stage == "train":
+        return f"train_{job.artifacts[0].spec['family']['kind']}"
+    return job.stage if job.stage in WITHOUT_PLAN else None
+
+
+def list_rules() -> tuple[str, ...]:
+    """Every rule whose jobs may be submitted, in the order of the stages."""
+    return ("shard", "preprocess", *(f"train_{family}" for family in list_kinds("models")), "evaluate")
+
+
+def jobs_by_rule(plan: Plan) -> dict[str, list[Job]]:
+    """The jobs of a plan that may be submitted."""
+    found: dict[str, list[Job]] = {}
+    for job in plan.jobs:
+        if (rule := rule_of(job)) is not None:
+            found.setdefault(rule, []).append(job)
+    return {rule: found[rule] for rule in list_rules() if rule in found}
+
+
+def default_requests(plan: Plan | None) -> Requests:
+    """What every rule asks for unless a profile says otherwise; without a plan, what `share_requests` left.
+
+    Memory in MiB, rounded up to 512. Data are counted in float32, as they are held:
+
+        shard       1024 + 3 x the dataset (as read, as cut, in flight) + two Dask workers in the same job
+        preprocess  1024 + the states of its steps, which are small     + two Dask workers in the same job
+        train       1536 + 3 x the training and validation splits (read once a job, whatever the number of runs)
+        evaluate    1536 + 4 x the validation and test splits (what is predicted may be as large as what is read)
+        train and evaluate on a GPU: 2560 more
+
+    Time in minutes, generous, from one hour to one day in steps of half an hour:
+
+        shard       30 + the dataset at 50 MiB/s
+        preprocess  30 + the dataset, and 10 passes over it for each step, at 50 MiB/s
+        train       30 + runs x epochs x (training and validation splits) at 1 MiB/s
+        evaluate    30 + runs x (validation and test splits) at 1 MiB/s, and 20 million resampled samples a second
+    """
+    requests = {rule: dict(WITHOUT_PLAN[rule.partition("_")[0]]) for rule in list_rules()}
+    if plan is None:
+        for word in os.environ.get(VARIABLE, "").split():
+            rule, key, number = word.split(":")
+            if rule in requests:
+                requests[rule][key] = int(number)
+        return requests
+    sizes = Sizes(plan)
+    for rule, jobs in jobs_by_rule(plan).items():
+        each = [sizes.request(job) for job in jobs]
+        requests[rule] = {key: max(request[key] for request in each) for key in requests[rule]}
+    return requests
+
+
+def share_requests(requests: Requests) -> None:
+    """Let processes that this one submits find the same numbers: there, too, a job is told what it has asked for."""
+    # Neither commas nor quotes: PBS would take them for its own.
+    words = [f"{rule}:{key}:{number}" for rule, own in requests.items() for key, number in own.items()]
+    os.environ[VARIABLE] = " ".join(words)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """A feature set, counted: MiB in float32 and samples of each split."""
+
+    mib: Mapping[str, float]
+    samples: Mapping[str, int]
+
+    def of(self, *splits: str) -> float:
+        """MiB of some splits."""
+        return sum(self.mib[split] for split in splits)
+
+
+class Sizes:
+    """The data behind the jobs of a plan, in numbers."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._data: dict[tuple[str, str], _Data] = {}
+
+    def request(self, job: Job) -> dict[str, int]:
+        """What one job needs."""
+        by_stage: dict[str, Callable[[Job], dict[str, int]]] = {
+            "shard": self._shard,
+            "preprocess": self._preprocess,
+            "train": self._train,
+            "evaluate": self._evaluate,
+        }
+        return by_stage[job.stage](job)
+
+    def _shard(self, job: Job) -> dict[str, int]:
+        mib = self._dataset_mib[job.id]
+        seconds = mib / DASK_MIB_PER_S
+        return _request(PLAIN_MIB + 3 * mib + DASK_WORKERS * DASK_WORKER_MEM_MB, seconds, threads=DASK_WORKERS)
+
+    def _preprocess(self, job: Job) -> dict[str, int]:
+        (artifact,) = job.artifacts
+        mib = self._dataset_mib[artifact.inputs["shards"].id]
+        passes = 1 + PASSES_PER_STEP * len(artifact.spec["steps"])
+        seconds = passes * mib / DASK_MIB_PER_S
+        return _request(PLAIN_MIB + DASK_WORKERS * DASK_WORKER_MEM_MB, seconds, threads=DASK_WORKERS)
+
+    def _train(self, job: Job) -> dict[str, int]:
+        mib = self._behind(job.artifacts[0]).of("train", "validation")
+        training = [artifact.spec["training"] for artifact in job.artifacts]
+        seconds = sum(keys["epochs"] for keys in training) * mib / TRAINING_MIB_PER_S
+        return _request(_torch_mib(training) + 3 * mib, seconds, threads=max(keys["threads"] for keys in training))
+
+    def _evaluate(self, job: Job) -> dict[str, int]:
+        data = self._behind(job.artifacts[0].inputs["run"])
+        mib = data.of("validation", "test")
+        resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
+        seconds = len(job.artifacts) * (mib / TRAINING_MIB_PER_S + resampled / RESAMPLED_PER_S)
+        training = [artifact.inputs["run"].spec["training"] for artifact in job.artifacts]
+        return _request(_torch_mib(training) + 4 * mib, seconds, threads=max(keys["threads"] for keys in training))
+
+    @cached_property
+    def _dataset_mib(self) -> Mapping[str, float]:
+        """Of the datasets behind the shards, by the shards' id."""
+        infos = self._plan.experiment.infos
+        return {artifact.id: _mib(infos[name], infos[name].num_samples) for name, artifact in self._plan.shards.items()}
+
+    @cached_property
+    def _runs(self) -> Mapping[str, Run]:
+        return {run.train.id: run for run in self._plan.runs}
+
+    def _behind(self, train: Artifact) -> _Data:
+        """What a run reads."""
+        run = self._runs[train.id]
+        key = (run.dataset, run.features)
+        if key not in self._data:
+            experiment = self._plan.experiment
+            samples = planned_sizes(experiment.infos[run.dataset], experiment.datasets[run.dataset].split)
+            info = experiment.features_info(*key)
+            self._data[key] = _Data({split: _mib(info, size) for split, size in samples.items()}, samples)
+        return self._data[key]
+
+
+def _torch_mib(training: Iterable[Mapping[str, Any]]) -> int:
+    return TORCH_MIB + CUDA_MIB * any(keys["device"] == "cuda" for keys in training)
+
+
+def _mib(info: DataInfo, num_samples: int) -> float:
+    """Inputs in float32, and a target of 8 bytes."""
+    return num_samples * (4 * info.num_features + 8) / MIB
+
+
+def _request(mib: float, seconds: float, *, threads: int) -> dict[str, int]:
+    minutes = MIN_RUNTIME_MIN / 2 + seconds / 60
+    runtime = min(MAX_RUNTIME_MIN, max(MIN_RUNTIME_MIN, _round_up(minutes, RUNTIME_STEP_MIN)))
+    return {"mem_mb": _round_up(mib, MEM_MB_STEP), "runtime": runtime, "threads": threads}
+
+
+def _round_up(value: float, step: int) -> int:
+    return math.ceil(value / step) * step
+
+
+def devices_by_rule(jobs: Mapping[str, Iterable[Job]]) -> dict[str, frozenset[str]]:
+    """On which devices the runs behind the jobs of a rule were planned: `cpu`, `cuda` or both."""
+
+    def devices(job: Job) -> Iterable[str]:
+        for artifact in job.artifacts:
+            run: Any = artifact if job.stage == "train" else artifact.inputs.get("run")
+            if run is not None:
+                yield run.spec["training"]["device"]
+
+    return {rule: frozenset(device for job in some for device in devices(job)) for rule, some in jobs.items()}

@@ -1,0 +1,1 @@
+"""PBS in its dialects: OpenPBS, PBS Pro and Torque."""

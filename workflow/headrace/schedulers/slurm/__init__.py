@@ -1,0 +1,1 @@
+"""SLURM, asked through its clients."""

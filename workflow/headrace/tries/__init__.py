@@ -1,0 +1,1 @@
+"""How jobs were tried: when they must stop, how they ended, what they used."""

@@ -1,0 +1,76 @@
+"""What the jobs of each stage asked for beside what they used, from how they were tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Try = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StageUsage:
+    """All tries of one stage; None where nothing was asked for, or nothing was measured."""
+
+    stage: str
+    num_jobs: int
+    num_tries: int
+    ended_early: Mapping[str, int]
+    """How many tries ended early, by cause."""
+    memory_asked_mib: float | None
+    """The most that a job asked for."""
+    memory_used_mib: float | None
+    """The most that a process used, at its peak."""
+    time_asked_min: float | None
+    """The longest wall time asked for."""
+    time_used_s: float
+    """The longest try."""
+    core_hours: float
+    """Cores times hours, over all tries; a core where nothing says."""
+    cpu_efficiency: float | None
+    """CPU time used, of the cores' time."""
+    gpu_efficiency: float | None
+    """Mean utilisation of the GPUs asked for, weighted by time."""
+    num_worker_jobs: int
+    """Jobs of their own that Dask workers ran in."""
+
+
+def add_up(histories: Iterable[tuple[str, Sequence[Try]]]) -> list[StageUsage]:
+    """One line a stage, in the order in which stages first appear; `histories` holds (stage, tries) of every job."""
+    by_stage: dict[str, list[Sequence[Try]]] = {}
+    for stage, tries in histories:
+        if tries:
+            by_stage.setdefault(stage, []).append(tries)
+    return [_of_stage(stage, jobs) for stage, jobs in by_stage.items()]
+
+
+def _of_stage(stage: str, jobs: Sequence[Sequence[Try]]) -> StageUsage:
+    tries = [one for job in jobs for one in job]
+    measured = [one for one in tries if one.get("used")]
+    core_s = sum(one["used"]["seconds"] * (one["requested"].get("cores") or 1) for one in measured)
+    cpu_s = sum(one["used"]["cpu_s"] for one in measured)
+    on_gpu = [one["used"] for one in measured if one["used"].get("gpu_percent") is not None]
+    gpu_s = sum(used["seconds"] for used in on_gpu)
+    workers = {worker["job"] for one in measured for worker in one["used"].get("workers", {}).get("where", [])}
+    own = {one["job"] for one in tries}
+    early = Counter(one["cause"] or "unknown" for one in tries if one["outcome"] != "done")
+    return StageUsage(
+        stage=stage,
+        num_jobs=len(jobs),
+        num_tries=len(tries),
+        ended_early=dict(sorted(early.items())),
+        memory_asked_mib=_most(one["requested"].get("memory_mib") for one in tries),
+        memory_used_mib=_most(one["used"]["peak_memory_mib"] for one in measured),
+        time_asked_min=_most(one["requested"].get("runtime_min") for one in tries),
+        time_used_s=_most(one["used"]["seconds"] for one in measured) or 0.0,
+        core_hours=core_s / 3600,
+        cpu_efficiency=cpu_s / core_s if core_s else None,
+        gpu_efficiency=sum(used["gpu_percent"] * used["seconds"] for used in on_gpu) / gpu_s / 100 if gpu_s else None,
+        num_worker_jobs=len(workers - own - {""}),
+    )
+
+
+def _most(values: Iterable[Any]) -> float | None:
+    return max((float(value) for value in values if value is not None), default=None)
