@@ -17,7 +17,7 @@ from projects import TINY
 LONG: dict[str, Any] = {
     **TINY,
     "models": [{"kind": "fnn", "features": "scaled", "hidden": [8]}],
-    "training": {**TINY["training"], "epochs": 2400, "seeds": [0]},
+    "training": {**TINY["training"], "epochs": 2000, "seeds": [0]},
 }
 """Long enough in the training to be disturbed there."""
 MANY_SHARDS: dict[str, Any] = {**TINY, "datasets": {"tumours": {"kind": "breast_cancer", "rows_per_shard": 2}}}

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from headrace import polling
 from headrace.polling import LONGEST_S, pause_s
+from headrace.schedulers.base import JobState
+from headrace.schedulers.slurm.scheduler import SCHEDULER
 
 
 @given(st.floats(0, 1e7), st.floats(0.1, 60))
@@ -33,7 +35,7 @@ def test_no_job_seems_a_tenth_longer_than_it_was(duration_s: float) -> None:
     assert questions <= 60 + duration_s / LONGEST_S
 
 
-def test_it_starts_anew_when_a_job_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_starts_anew_when_a_job_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -44,11 +46,27 @@ def test_it_starts_anew_when_a_job_ends(monkeypatch: pytest.MonkeyPatch) -> None
     now = [1000.0]
     monkeypatch.setattr(polling.asyncio, "sleep", sleep)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(polling, "_say", lambda jobs: f"waiting for {jobs}")
     for at, jobs in ((0, "ab"), (100, "ab"), (100, "b"), (5000, "b")):
         now[0] = 1000.0 + at
         executor.active_jobs = [SimpleNamespace(external_jobid=job) for job in jobs]
         asyncio.run(polling._sleep(executor))
     assert pauses == [2, 10, 2, 60]
+    assert capsys.readouterr().err.splitlines() == ["waiting for ['a', 'b']", "waiting for ['b']"]
+
+
+def test_a_wait_says_for_what_and_what_to_change() -> None:
+    states = {
+        "1": JobState("running"),
+        "2": JobState("pending", reason="Priority"),
+        "3": JobState("pending", reason="Priority"),
+        "4": JobState("pending", reason="PartitionTimeLimit"),
+    }
+    lines = polling.describe_waiting(states, SCHEDULER.advise).splitlines()
+    assert lines[0] == "headrace: 4 jobs: 1 pending (PartitionTimeLimit), 2 pending (Priority), 1 running"
+    assert lines[1].startswith("headrace: job 4: ")
+    assert "runtime" in lines[1]
+    assert len(lines) == 2
 
 
 def test_the_plugin_has_what_is_replaced() -> None:

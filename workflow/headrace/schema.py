@@ -18,6 +18,12 @@ TITLES = {
     "models": "Model families",
 }
 
+CLUSTERS = (
+    "No part of an experiment: a profile's `set-resources` says for `shard` and `preprocess` where their workers run",
+    "(`dask_cluster`), how many there are (`dask_workers`) and how large they are (`dask_worker_mem_mb`). The keys",
+    'below go into one text there, `dask_options: "partition=cpu,interface=ib0"`.',
+)
+
 
 def experiment_schema() -> Schema:
     """The whole schema.
@@ -115,6 +121,10 @@ def render_documentation() -> str:
         lines += [f"## {title}", ""]
         for kind in list_kinds(group):
             lines += _section("###", f"`{kind}`", load_kind(group, kind), definitions, skip=("kind",))
+    lines += ["## Kinds of Dask clusters", "", *CLUSTERS, ""]
+    for kind in list_kinds("clusters"):
+        skip = ("kind", "workers", "worker_memory_mib")
+        lines += _section("###", f"`{kind}`", load_kind("clusters", kind), definitions, skip=skip)
     lines += ["## Nested keys", ""]
     for name, schema in sorted(definitions.items()):
         lines += [f"### {name}", "", " ".join(schema.get("description", "").split()), "", *_table(schema)]

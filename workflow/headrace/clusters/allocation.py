@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from headrace.clusters.base import Place, QueuedSpec
+from headrace.clusters.base import DistributedSpec, Place
 from headrace.errors import StageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from headrace.workers import Workers
 
 
-class Spec(QueuedSpec):
+class Spec(DistributedSpec):
     """Workers dealt over the nodes of this job: steps of SLURM (`srun --overlap`), tasks of PBS (its node file)."""
 
     @contextmanager

@@ -41,19 +41,11 @@ class ClusterSpec(Kind):
         """Workers that have arrived; all is shut down when the context ends. Raises StageError when none come."""
 
 
-class QueuedSpec(ClusterSpec):
-    """Workers that a batch scheduler starts. Whatever is empty is as in the job that asks for them."""
+class DistributedSpec(ClusterSpec):
+    """Workers on other nodes."""
 
-    partition: str = ""
-    """Partition or queue of the workers' jobs."""
-    account: str = ""
-    """Who pays for them."""
-    runtime_min: PositiveInt | None = None
-    """Wall time of a worker's job in minutes; without it, what is left to the job that asks."""
     interface: str = ""
-    """Network interface that scheduler and workers talk over, as `ib0`."""
-    extra: str = ""
-    """More options for the scheduler, as `--constraint=intel`; several are separated by `;`."""
+    """Network interface that scheduler and workers talk over, as `ib0`; by default that of the node's address."""
     scale: Literal["fixed", "adaptive"] = "fixed"
     """`adaptive` lets idle workers go and asks for them again, which on a busy cluster costs more than it saves."""
     deadline_s: PositiveInt = 1800
@@ -64,3 +56,16 @@ class QueuedSpec(ClusterSpec):
     """Seconds after which a worker whose job runs must have connected."""
     dashboard: bool = True
     """Serve Dask's dashboard, on the loopback interface alone."""
+
+
+class QueuedSpec(DistributedSpec):
+    """Workers that are jobs of their own. Whatever is empty is as in the job that asks for them."""
+
+    partition: str = ""
+    """Partition or queue of the workers' jobs."""
+    account: str = ""
+    """Who pays for them."""
+    runtime_min: PositiveInt | None = None
+    """Wall time of a worker's job in minutes; without it, what is left to the job that asks."""
+    extra: str = ""
+    """More options for the scheduler, as `--constraint=intel`; several are separated by `;`."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STAGES = ("shard", "preprocess", "train", "evaluate", "report", "gate")
 ON_DASK = ("shard", "preprocess")
+STOPPABLE = ("shard", "preprocess", "train")
+"""Those that look whether they must stop; SIGTERM ends the others as it ends any process."""
 REQUESTS = ("memory_mib", "runtime_min", "cores", "gpus")
 
 
@@ -67,7 +69,8 @@ def run_stage(options: argparse.Namespace) -> int:
     ):
         this["workers"] = job.workers_used
         job.check_code()
-        stop.listen()
+        if job.stage in STOPPABLE:
+            stop.listen()
         stop.say()
         _call(job, cluster, stop)
         job.finish()

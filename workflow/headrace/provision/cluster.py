@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from headrace.clusters.base import Place, QueuedSpec
+from headrace.clusters.base import DistributedSpec, Place, QueuedSpec
 from headrace.errors import StageError
 from headrace.logs import logger
 from headrace.provision.certificates import make_security, private_folder
@@ -38,7 +38,7 @@ SETTINGS = {
 
 @contextmanager
 def open_cluster(
-    spec: QueuedSpec,
+    spec: DistributedSpec,
     place: Place,
     job_class: Any,
     job_options: Mapping[str, Any],
@@ -85,7 +85,7 @@ def open_cluster(
         yield Workers(client, spec.kind, provision.check)
 
 
-def worker_options(spec: QueuedSpec, place: Place) -> dict[str, Any]:
+def worker_options(spec: DistributedSpec, place: Place) -> dict[str, Any]:
     """What dask-jobqueue is told of every worker, wherever it runs: one process of one thread."""
     return {
         "cores": 1,
@@ -101,7 +101,9 @@ def worker_options(spec: QueuedSpec, place: Place) -> dict[str, Any]:
     }
 
 
-def job_script(spec: QueuedSpec, place: Place, job_class: Any, job_options: Mapping[str, Any], interface: str) -> str:
+def job_script(
+    spec: DistributedSpec, place: Place, job_class: Any, job_options: Mapping[str, Any], interface: str
+) -> str:
     """The script of a worker's job as text, with the names of the keys that it would be given."""
     from distributed import Security
 
@@ -123,16 +125,16 @@ def close(cluster: Any) -> None:
         logger.warning("the workers' cluster did not close cleanly: %s", error)
 
 
-def runtime_s(spec: QueuedSpec, place: Place) -> int | None:
+def runtime_s(spec: DistributedSpec, place: Place) -> int | None:
     """Wall time of a worker's job: its own, or what is left to this job; None where nobody limits it."""
-    if spec.runtime_min is not None:
+    if isinstance(spec, QueuedSpec) and spec.runtime_min is not None:
         return spec.runtime_min * 60
     if place.stop.ends_at is None:
         return None
     return max(MIN_RUNTIME_S, int(place.stop.ends_at - time.time()))
 
 
-def lifetime(spec: QueuedSpec, place: Place) -> list[str]:
+def lifetime(spec: DistributedSpec, place: Place) -> list[str]:
     """Let a worker hand its data over and leave before its scheduler ends it; it is replaced then."""
     seconds = runtime_s(spec, place)
     if seconds is None:
@@ -143,7 +145,7 @@ def lifetime(spec: QueuedSpec, place: Place) -> list[str]:
     return ["--lifetime", f"{life_s}s", "--lifetime-stagger", f"{stagger_s}s"]
 
 
-def wall_time(spec: QueuedSpec, place: Place) -> str | None:
+def wall_time(spec: DistributedSpec, place: Place) -> str | None:
     """The wall time as HH:MM:SS, rounded up to whole minutes."""
     seconds = runtime_s(spec, place)
     if seconds is None:
