@@ -58,7 +58,7 @@ def test_dask_workers_are_jobs_and_the_results_those_of_one_machine(
         assert used(project.executions(stage))[1] == {"c1", "c2"}
     queues = {one["queue"] for one in project.tries("train")}
     assert queues == ({"cpu", "gpu"} if name == "quickstart" else {"cpu"})
-    rows = list(csv.DictReader((tmp_path / f"results/{name}/results.csv").open()))
+    rows = list(csv.DictReader((tmp_path / f"results/{name}/results.csv").read_text().splitlines()))
     assert len({(row["model"], row["seed"], row["dataset"]) for row in rows}) > 10
 
 

@@ -73,6 +73,12 @@ def test_an_error_of_the_code_is_not_tried_again_by_the_same_workflow(path: Path
     assert [one["outcome"] for one in read_tries(path)] == ["failed", "done"]
 
 
+def test_a_person_may_try_as_often_as_he_likes(path: Path) -> None:
+    for _ in range(2):
+        fail_with(path, StageError("KeyError: 'x'"), owner="")
+    assert len(read_tries(path)) == 2
+
+
 def test_only_the_last_tries_are_kept(path: Path) -> None:
     for _ in range(history.MAX_TRIES + 5):
         fail_with(path, StoppedError("saved", "time limit"))

@@ -74,7 +74,8 @@ def one_try(
 ) -> Iterator[Try]:
     """Write down that a job is being tried, and then how it ended. Raises StageError when trying again is no use."""
     earlier = settle(path, owner)
-    if earlier and earlier[-1]["cause"] in OWN_FAULT:
+    # Without a workflow a person types the command, and knows why again.
+    if owner and earlier and earlier[-1]["cause"] in OWN_FAULT:
         raise StageError(f"not tried again: it failed by an error of its own: {earlier[-1]['message']}")
     scheduler, job = own_job if own_job else (None, None)
     this: Try = {
