@@ -97,7 +97,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     weights = np.array([0.1, 0.2, 0.7])
     expected = sum(np.full((2, 3), float(i)) @ weights / 3 for i in range(8))
     try:
-        total = run_with_limit(lambda: RowBlocks(readers, opened).sum(kill_once, weights), seconds=20)
+        total = run_with_limit(lambda: RowBlocks(readers, opened).sum(kill_once, weights), seconds=60)
     finally:
         opened.client.wait_for_workers(num_workers, timeout=30)
     assert marker.exists()

@@ -84,7 +84,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
         return list(run_on_workers(opened, [partial(answer, i) for i in range(20)], "test"))
 
     try:
-        results = run_with_limit(run, seconds=20)
+        results = run_with_limit(run, seconds=60)
     finally:
         opened.client.wait_for_workers(num_workers, timeout=30)
     assert marker.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 CHECK_S = 2.0
 """How often to look whether the workers still live."""
+FETCH_S = 4.0
+"""How long to wait for the result of a call that is done, at first."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,13 @@ class Workers:
         known["peak_memory_mib"] = max(known["peak_memory_mib"], where.peak_memory_mib)
         return result
 
+    def await_any(self) -> list[str]:
+        """The connected ones, as soon as there is one: after all were lost it takes a while."""
+        while not (addresses := self.addresses):
+            self.check()
+            time.sleep(0.1)
+        return addresses
+
     @property
     def num_used(self) -> int:
         """How many of them did something."""
@@ -76,7 +86,7 @@ def run_on_workers(workers: Workers, calls: Iterable[Callable[[], Any]], progres
     Calls are dealt in turn, so that every worker gets its share however short they are; another worker takes over
     what a dead one had. A few calls a worker are in flight at most, so that memory follows the workers.
     """
-    addresses = workers.addresses
+    addresses = workers.await_any()
     in_flight: deque[_Dealt] = deque()
     done = 0
     for i, call in enumerate(calls):
@@ -101,14 +111,24 @@ class _Dealt:
         self.future = workers.submit(call, workers=[address], allow_other_workers=True)
 
     def result(self) -> Any:
-        """Wait. A call tied to a worker that died before it began waits for ever: its successor has a new address."""
-        tied = True
-        while not wait_for(self.future):
+        """Wait. A call tied to a worker that has died waits for ever: its successor has a new address.
+
+        So does one whose result died with the worker before it was fetched.
+        """
+        tied, patience_s = True, FETCH_S
+        while True:
+            if wait_for(self.future):
+                try:
+                    return self.workers.take(self.future.result(timeout=patience_s))
+                except TimeoutError:
+                    if self.future.status == "error":
+                        raise
+                    # A large result may take longer on a slow network.
+                    patience_s *= 2
             self.workers.check()
             if tied and self.address not in self.workers.addresses:
                 self.future = self.workers.submit(self.call)
                 tied = False
-        return self.workers.take(self.future.result())
 
 
 def wait_for(future: Future[Any], timeout_s: float = CHECK_S) -> bool:
