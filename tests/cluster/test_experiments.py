@@ -56,6 +56,8 @@ def test_dask_workers_are_jobs_and_the_results_those_of_one_machine(
             assert len(jobs) >= 2, execution
             assert nodes <= {"c1", "c2"}
         assert used(project.executions(stage))[1] == {"c1", "c2"}
+        # The report counts the workers' jobs beside the stage's own.
+        assert all(len(one["used"]["workers"]["where"]) >= 2 for one in project.tries(stage))
     queues = {one["queue"] for one in project.tries("train")}
     assert queues == ({"cpu", "gpu"} if name == "quickstart" else {"cpu"})
     rows = list(csv.DictReader((tmp_path / f"results/{name}/results.csv").read_text().splitlines()))

@@ -35,7 +35,8 @@ def test_gpus_are_weighted_by_time() -> None:
 
 
 def test_workers_in_jobs_of_their_own_are_counted_once() -> None:
-    where = [{"job": "8"}, {"job": "9"}, {"job": "1"}, {"job": ""}]
+    # A step of the stage's own job is none of its own.
+    where = [{"job": "8"}, {"job": "9"}, {"job": "1"}, {"job": "1.2"}, {"job": ""}]
     (row,) = add_up([("shard", [tried(workers={"where": where}), tried("1", workers={"where": where[:1]})])])
     assert row.num_worker_jobs == 2
 

@@ -48,7 +48,8 @@ def make_features(job: Job, task: Task, work: Making, cluster: ClusterSpec) -> N
             work.digests |= written
     stores.finish(target)
     work.digests |= stores.small_digests(target)
-    work.execution["workers"] = job.workers_used = workers.describe()
+    work.execution["workers"] = workers.describe()
+    job.workers_used.update(work.execution["workers"])
 
 
 def fit(task: Task, source: Path, digests: dict[str, str], workers: Workers | None) -> Chain:

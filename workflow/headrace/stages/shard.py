@@ -53,7 +53,8 @@ def make_shards(job: Job, task: Task, work: Making, cluster: ClusterSpec) -> Non
             work.digests |= digests
     stores.finish(path)
     work.digests |= stores.small_digests(path)
-    work.execution["workers"] = job.workers_used = workers.describe()
+    work.execution["workers"] = workers.describe()
+    job.workers_used.update(work.execution["workers"])
     work.execution["shards"] = layout.num_shards
     logger.info(
         "shard %s: %d samples in %d shards by %d workers",

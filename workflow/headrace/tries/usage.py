@@ -53,8 +53,10 @@ def _of_stage(stage: str, jobs: Sequence[Sequence[Try]]) -> StageUsage:
     cpu_s = sum(one["used"]["cpu_s"] for one in measured)
     on_gpu = [one["used"] for one in measured if one["used"].get("gpu_percent") is not None]
     gpu_s = sum(used["seconds"] for used in on_gpu)
-    workers = {worker["job"] for one in measured for worker in one["used"].get("workers", {}).get("where", [])}
-    own = {one["job"] for one in tries}
+    where = [worker for one in measured for worker in one["used"].get("workers", {}).get("where", [])]
+    # Behind a dot stands the step of a job (SLURM), or the server (PBS).
+    workers = {worker["job"].partition(".")[0] for worker in where}
+    own = {one["job"].partition(".")[0] for one in tries}
     early = Counter(one["cause"] or "unknown" for one in tries if one["outcome"] != "done")
     return StageUsage(
         stage=stage,
