@@ -13,6 +13,7 @@ rule shard:
         dask_workers=2,
         dask_worker_mem_mb=1024,
         dask_options="",
+        dask_jobs=1,
     params:
         job="{job}",
     shell:
