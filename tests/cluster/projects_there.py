@@ -25,7 +25,7 @@ DASK: dict[str, Any] = {
     "dask_cluster": "slurm",
     "dask_workers": 4,
     "dask_worker_mem_mb": 500,
-    "dask_options": "gather_s=15",
+    "dask_options": "gather_s=40",
 }
 ALLOCATION: dict[str, Any] = {**DASK, "dask_cluster": "allocation", "nodes": 2, "tasks": 2}
 
