@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ def epochs_logged(project: ClusterProject) -> int:
     return int(found[-1]) if found else 0
 
 
+def start_training(slurm: SlurmCluster, project: ClusterProject) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    """A workflow, and its training's job once that is under way."""
+    workflow = project.submit("--until", "train_fnn")
+    slurm.wait_for(lambda: epochs_logged(project) > 20, timeout_s=120, what="the training to be under way")
+    (training,) = (job for job in slurm.jobs() if job["state"] == "RUNNING")
+    return workflow, training
+
+
 def test_a_training_that_runs_out_of_time_goes_on_in_another_job(
     slurm: SlurmCluster, undisturbed: ClusterProject, tmp_path: Path
 ) -> None:
@@ -86,9 +95,7 @@ def test_a_training_that_runs_out_of_time_goes_on_in_another_job(
 
 def test_a_preempted_training_goes_on(slurm: SlurmCluster, undisturbed: ClusterProject, tmp_path: Path) -> None:
     project = prepared(tmp_path, undisturbed, train_fnn={"slurm_partition": "preempt"})
-    workflow = project.submit("--until", "train_fnn")
-    slurm.wait_for(lambda: epochs_logged(project) > 20, timeout_s=120, what="the training to be under way")
-    (training,) = (job for job in slurm.jobs() if job["partition"] == "preempt" and job["state"] == "RUNNING")
+    workflow, training = start_training(slurm, project)
     urgent = slurm.submit("sleep 3", "--partition=urgent", f"--nodelist={training['nodes']}", "--cpus-per-task=4")
     slurm.wait_for_state(urgent, "COMPLETED", timeout_s=120)
     done = finish(workflow)
@@ -107,9 +114,7 @@ def test_a_training_whose_node_is_lost_goes_on_elsewhere(
     slurm: SlurmCluster, undisturbed: ClusterProject, tmp_path: Path
 ) -> None:
     project = prepared(tmp_path, undisturbed)
-    workflow = project.submit("--until", "train_fnn")
-    slurm.wait_for(lambda: epochs_logged(project) > 20, timeout_s=120, what="the training to be under way")
-    (training,) = (job for job in slurm.jobs() if job["state"] == "RUNNING")
+    workflow, training = start_training(slurm, project)
     slurm.kill_node(training["nodes"])
     done = finish(workflow)
     assert done.returncode == 0, done.stdout
@@ -209,15 +214,13 @@ def test_jobs_of_a_killed_workflow_are_ended_by_the_next(
     slurm: SlurmCluster, undisturbed: ClusterProject, tmp_path: Path
 ) -> None:
     project = prepared(tmp_path, undisturbed)
-    workflow = project.submit("--until", "train_fnn")
-    slurm.wait_for(lambda: epochs_logged(project) > 20, timeout_s=120, what="the training to be under way")
-    (orphan,) = (job["id"] for job in slurm.jobs() if job["state"] == "RUNNING")
+    workflow, orphan = start_training(slurm, project)
     workflow.kill()
     workflow.communicate()
     done = project.run("--until", "train_fnn")
     assert done.returncode == 0, done.stdout
     assert "left by a workflow that was killed" in done.stdout
-    assert slurm.state(orphan) in ("CANCELLED", "COMPLETING", "FAILED")
+    assert slurm.state(orphan["id"]) in ("CANCELLED", "COMPLETING", "FAILED")
     assert project.content("train") == undisturbed.content("train")
     (made,) = project.executions("train").values()
     assert made["resumed_from_epoch"] > 0

@@ -37,9 +37,9 @@ class Workflow:
 
     def __init__(self, overrides: Mapping[str, Any], files: Iterable[Path], default: Path, *, is_main: bool) -> None:
         """`overrides` are what `--config` gave, `files` what `--configfile` gave; without one it is the default."""
-        # The stages are called by name; they must be those of the Python that plans.
         self._survey: Survey | None = None
         self._asked: Settings = {}
+        # The stages are called by name; they must be those of the Python that plans.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
             self.site = Site.of(overrides)

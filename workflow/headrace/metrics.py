@@ -122,6 +122,7 @@ def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
     by_target, by_predicted, by_hit = _Groups.of(target), _Groups.of(predicted), _Groups.of(target, correct)
 
     def measure(weights: FloatArray) -> dict[str, FloatArray]:
+        """Every metric for each row of weights (resamples, samples)."""
         present = by_target.sum(weights, num_classes) + by_predicted.sum(weights, num_classes)
         hits = by_hit.sum(weights, num_classes)
         f1 = np.divide(2 * hits, present, out=np.zeros_like(hits), where=present > 0)

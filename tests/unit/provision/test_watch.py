@@ -189,6 +189,7 @@ def test_a_job_near_its_end_stops_waiting(watch: Any) -> None:
     with pytest.raises(StoppedError) as error:
         provision.wait(2)
     assert error.value.cause == "time limit"
+    assert "no Dask worker had come" in str(error.value)
 
 
 def test_a_state_in_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -359,14 +360,17 @@ def test_long_lines_are_put_together_and_nothing_inside_of_variables_counts():
 @given(st.text())
 def test_no_text_is_too_strange(text):
     for title in ("Job Id", "Queue", ""):
-        parse_records(text, title)
-    parse_nodes(text)
-    pbs.parse_queues(text, text, {}, "")
-    pbs.read_version(text)
+        assert all(isinstance(record, dict) for record in parse_records(text, title).values())
+    assert all(node.cpus >= 0 and node.memory_mib >= 0 for node in parse_nodes(text))
+    assert all(queue.num_nodes >= 0 for queue in pbs.parse_queues(text, text, {}, ""))
+    assert pbs.read_version(text)[0] in ("openpbs", "torque")
     for record in parse_records(f"Job Id: 1\n    job_state = F\n    Exit_status = {text}", "Job Id").values():
-        pbs.read_state(record)
-    for read in (parse_size_mib, parse_seconds, parse_time, whole_number, parse_job_id, list_hosts):
-        read(text)
+        assert pbs.read_state(record).phase in ("done", "failed", "unknown")
+    for read in (parse_size_mib, parse_seconds, parse_time, whole_number):
+        value = read(text)
+        assert value is None or math.isfinite(value)
+    assert parse_job_id(text) is None or parse_job_id(text) in text
+    assert all(host in text for host in list_hosts(text))
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from headrace.clusters.base import DistributedSpec, Place, QueuedSpec
 from headrace.errors import StageError
 from headrace.logs import logger
 from headrace.provision.certificates import make_security, private_folder
-from headrace.provision.network import addresses
+from headrace.provision.network import addresses, choose_interface
 from headrace.provision.watch import Ledger, Limits, Provision, noted
-from headrace.schedulers.base import JobState
+from headrace.schedulers.base import JobState, OwnJob, Scheduler
 from headrace.workers import Workers
 
 if TYPE_CHECKING:
@@ -83,6 +83,37 @@ def open_cluster(
         provision.wait(1 if spec.scale == "adaptive" else spec.workers)
         client = stack.enter_context(Client(cluster, security=security))
         yield Workers(client, spec.kind, provision.check)
+
+
+@contextmanager
+def open_queued(
+    spec: QueuedSpec,
+    place: Place,
+    scheduler: Scheduler,
+    job_class: Any,
+    job_options: Callable[[OwnJob | None], Mapping[str, Any]],
+) -> Iterator[Workers]:
+    """Workers that are jobs of a scheduler. Raises StageError where it is not installed."""
+    if not scheduler.is_here():
+        raise StageError(f"dask_cluster: {spec.kind}: its commands are not here; use dask_cluster: local")
+    own = scheduler.own_job()
+    interface = spec.interface or choose_interface(scheduler.node_address())
+
+    def states(jobs: Sequence[Job]) -> Mapping[str, JobState]:
+        return scheduler.states([str(job.job_id) for job in jobs])
+
+    with open_cluster(spec, place, job_class, job_options(own), interface, states, scheduler.advise) as workers:
+        yield workers
+
+
+def inherit(spec: QueuedSpec, place: Place, own: OwnJob | None, directives: Sequence[str]) -> dict[str, Any]:
+    """Queue, account and wall time of the job that asks, unless set; a user's directives come after ours."""
+    return {
+        "queue": spec.partition or (own.queue if own else "") or None,
+        "account": spec.account or (own.account if own else "") or None,
+        "walltime": wall_time(spec, place),
+        "job_extra_directives": [*directives, *(word.strip() for word in spec.extra.split(";") if word.strip())],
+    }
 
 
 def worker_options(spec: DistributedSpec, place: Place) -> dict[str, Any]:

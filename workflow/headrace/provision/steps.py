@@ -71,6 +71,7 @@ def step_class(placement: Placement) -> Any:
             self.node = ""
 
         async def start(self) -> None:
+            """Start the worker on the emptiest node."""
             self.node = placement.take()
             self.job_id = f"{placement.own.id}-{placement.started}"
             # Beside the keys: both are for this user alone, and reach every node.
@@ -89,6 +90,7 @@ def step_class(placement: Placement) -> Any:
             self.status = Status.running
 
         async def close(self) -> None:
+            """End it."""
             if self.process is not None:
                 end(self.process)
                 placement.give(self.node)

@@ -88,7 +88,9 @@ class Provision:
         """Raise StageError when workers will not come (back), or when this job must stop."""
         if self.failure:
             raise StageError(self.failure)
-        self.stop.check("its finished work is kept only when it is whole, so this job starts again")
+        if self.stop.cause is not None:
+            waits = "" if self.connected() else f"; no Dask worker had come: {self._waits() or self._last_loss}"
+            self.stop.check(f"its work is kept only when it is whole, so this job starts again{waits}")
 
     def connected(self) -> set[str]:
         """The names of the workers that are there now."""
@@ -116,8 +118,11 @@ class Provision:
         logger.info("workers: all %d connected after %.1f s", wanted, time.monotonic() - start)
 
     def _summary(self, wanted: int) -> str:
-        waits = "; ".join(f"job {job}: {describe(state)}" for job, state in list(self._missing.items())[:4])
+        waits = self._waits()
         return f"workers: {len(self.connected())} of {wanted} connected" + (f"; {waits}" if waits else "")
+
+    def _waits(self) -> str:
+        return "; ".join(f"job {job}: {describe(state)}" for job, state in list(self._missing.items())[:4])
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_S):
@@ -182,9 +187,9 @@ class Provision:
         elif self._lost >= 2 * len(self.cluster.worker_spec) + 1 or (self._lost and not self._ever and self._lost >= 2):
             self.failure = f"Dask workers end before they connect ({self._lost} so far): {self._last_loss}"
         elif time.monotonic() - self._last_arrival > self.limits.deadline_s:
-            waits = "; ".join(f"job {job}: {describe(state)}" for job, state in self._missing.items())
             self.failure = (
-                f"no Dask worker for {self.limits.deadline_s:g} s ({waits or self._last_loss or 'no job is known'}); "
+                f"no Dask worker for {self.limits.deadline_s:g} s "
+                f"({self._waits() or self._last_loss or 'no job is known'}); "
                 "ask for less (dask_worker_mem_mb, dask_workers), for another place (dask_options: partition=NAME), "
                 "wait longer (dask_options: deadline_s=SECONDS), or work in one job (dask_cluster: local or allocation)"
             )

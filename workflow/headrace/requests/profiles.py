@@ -111,6 +111,7 @@ def _without_expressions(raw: dict[str, Any], path: Path, notes: list[str]) -> d
     left_out: list[str] = []
 
     def plain(value: Any) -> Any:
+        """The same without expressions, however deep they stand."""
         if isinstance(value, Mapping):
             kept = {}
             for key, item in value.items():
