@@ -1,6 +1,7 @@
 """How jobs were tried, and what follows from it."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ def path(tmp_path: Path) -> Path:
     return history_path(tmp_path, "train", "fnn-12345678")
 
 
+def spend(cpu_s: float) -> None:
+    deadline = time.process_time() + cpu_s
+    while time.process_time() < deadline:
+        pass
+
+
 def fail_with(path: Path, error: BaseException, owner: str = "me") -> None:
     with pytest.raises(type(error)), one_try(path, owner, REQUESTED, None):
         raise error
@@ -32,12 +39,21 @@ def test_a_try_says_what_it_asked_for_and_used(path: Path) -> None:
         (begun,) = read_tries(path)
         assert (begun["outcome"], begun["job"], begun["restarts"]) == ("", "17", 2)
         this["workers"] = {"kind": "slurm"}
+        spend(0.05)
     (done,) = read_tries(path)
     assert done["outcome"] == "done"
     assert done["requested"] == REQUESTED
     assert done["used"]["peak_memory_mib"] > 20
-    assert done["used"]["cpu_s"] > 0
+    assert 0.04 <= done["used"]["cpu_s"] <= done["used"]["seconds"] + 0.1
     assert done["used"]["workers"] == {"kind": "slurm"}
+
+
+def test_what_ran_before_the_try_is_not_charged_to_it(path: Path) -> None:
+    spend(0.3)
+    with one_try(path, "me", REQUESTED, None):
+        pass
+    (one,) = read_tries(path)
+    assert one["used"]["cpu_s"] <= one["used"]["seconds"] + 0.1
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def one_try(
         "cause": None,
         "message": "",
     }
-    start, gpus = time.time(), GpuSampler()
+    start, cpu_before_s, gpus = time.time(), cpu_seconds(), GpuSampler()
     others = read_tries(path)[-MAX_TRIES + 1 :]
     # A try that is over without a word is shown with what the scheduler says of it.
     known = {(one["start"], one["host"], one["pid"]): one for one in earlier}
@@ -106,7 +106,9 @@ def one_try(
         this |= {"outcome": "failed", "cause": cause_of(error), "message": " ".join(str(error).split())[:500]}
         raise
     finally:
-        this |= {"end": iso_time(), "used": used(time.time() - start, gpus.percent, this.pop("workers", {}))}
+        workers = this.pop("workers", {})
+        usage = used(time.time() - start, cpu_seconds() - cpu_before_s, gpus.percent, workers)
+        this |= {"end": iso_time(), "used": usage}
         write_json(path, [*tries, this], durable=False)
 
 
@@ -123,10 +125,15 @@ def cause_of(error: BaseException) -> Cause:
     return "unknown" if isinstance(error.__cause__, OSError) else "code"
 
 
-def used(seconds: float, gpu_percent: float | None, workers: Mapping[str, Any]) -> dict[str, Any]:
-    """What this process and its children have used so far, and what its workers elsewhere said of themselves."""
+def cpu_seconds() -> float:
+    """What this process and the children that have ended took of the CPUs since it started."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def used(seconds: float, cpu_s: float, gpu_percent: float | None, workers: Mapping[str, Any]) -> dict[str, Any]:
+    """What a try took, the peak of its memory, and what its workers elsewhere said of themselves."""
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    cpu_s = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     # Of the children only the largest is known.
     peak_memory_mib = max(own.ru_maxrss, children.ru_maxrss) / 1024
     usage: dict[str, Any] = {
