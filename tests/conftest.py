@@ -1,8 +1,17 @@
-"""What every folder of tests shares: the option that repairs generated files, and the order."""
+"""What every folder of tests shares: the option that repairs generated files, the order, and Dask workers."""
 
+import gc
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from headrace.clusters.base import ClusterSpec, Place
+from headrace.registry import restore
+from headrace.workers import Workers
 
 CLUSTER = Path(__file__).parent / "cluster"
 
@@ -10,6 +19,12 @@ CLUSTER = Path(__file__).parent / "cluster"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--fix`."""
     parser.addoption("--fix", action="store_true", help="write generated files again instead of only comparing them")
+
+
+def pytest_configure() -> None:
+    """Whoever is started in the background hears no Ctrl-C, and neither would the programs under test."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,3 +44,39 @@ def names_of(item: pytest.Item) -> list[str]:
 def fix(request: pytest.FixtureRequest) -> bool:
     """Whether generated files are to be written again."""
     return bool(request.config.getoption("--fix"))
+
+
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Dask leaves sockets to the garbage collector when workers come and go."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
+def start_workers(workers: int, folder: Path) -> Iterator[Workers]:
+    place = Place(folder / "logs", folder / "secrets")
+    context = restore("clusters", {"kind": "local", "workers": workers}, ClusterSpec).open(place)
+    with forgiving():
+        opened = context.__enter__()
+    yield opened
+    with forgiving():
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    yield from start_workers(1, tmp_path_factory.mktemp("one"))
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    yield from start_workers(2, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture
+def sockets_may_leak() -> Iterator[None]:
+    """For tests that kill workers."""
+    with forgiving():
+        yield

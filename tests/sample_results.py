@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headrace.figures.comparisons import Comparison, compare
-from headrace.results import DatasetResult, MetricValue, Results, RunResult
+from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 """What a field would hold that wants to be run instead of read."""
@@ -155,6 +155,29 @@ def make_step(stage: str, identity: str, inputs: list[str], **changes: Any) -> d
     return step | {"end": "2026-11-20T10:00:14Z", "seconds": 14.2, "status": "done", "reason": ""} | changes
 
 
+def make_trace(values: Sequence[float], **changes: Any) -> FitTrace:
+    """Return the fit of a step that measured these values, a quarter of a second and 1.5 MiB each."""
+    lines = [
+        {"iteration": float(i), "value": value, "seconds": 0.25 * i, "bytes_moved": 1.5 * 2**20 * i}
+        for i, value in enumerate(values, 1)
+    ]
+    value, tolerance = values[-1] if values else 0.0, changes.get("tolerance", 1e-6)
+    fit = FitTrace(
+        dataset="digits",
+        features="topics",
+        step=0,
+        kind="truncated_svd",
+        measure="relative residual",
+        value=value,
+        tolerance=tolerance,
+        converged=value <= tolerance,
+        iterations=len(values),
+        max_iterations=max(50, len(values)),
+        trace=lines,
+    )
+    return dataclasses.replace(fit, **changes)
+
+
 def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:
     """Return results with everything around them."""
     results = Results(
@@ -175,6 +198,15 @@ def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], *
 def quickstart() -> Results:
     """Return a quickstart in which every run finished."""
     return make_results(quickstart_runs(), [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
+
+
+def unconverged() -> Results:
+    """Return a quickstart with iterative steps of which one converged and one did not."""
+    fast = make_trace([0.31 * 10 ** (-0.55 * i) for i in range(12)])
+    slow = [2.5e-2 / i**0.7 * (1 + 0.2 * math.sin(i)) for i in range(1, 101)]
+    return dataclasses.replace(
+        quickstart(), traces=[fast, make_trace(slow, features="parts", step=1, kind="nmf", max_iterations=100)]
+    )
 
 
 def broken_quickstart() -> Results:
@@ -228,7 +260,8 @@ def hostile() -> Results:
     texts = {"experiment": HOSTILE, "description": HOSTILE, "resolved_yaml": HOSTILE, "plan_digest": HOSTILE}
     steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
     around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
-    return make_results(runs, [dataset], **{**texts, **around})
+    fit = make_trace([0.5, 0.4], kind=HOSTILE, measure=HOSTILE, **names)
+    return make_results(runs, [dataset], **{**texts, **around}, traces=[fit])
 
 
 def only(runs: Sequence[RunResult]) -> Comparison:

@@ -29,8 +29,9 @@ def main() -> int:
     if missing := what_is_missing(accounting):
         print(missing, file=sys.stderr)
         return 2
-    # SIGTERM takes the same way out as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM takes the same way out as Ctrl-C, which whoever started this in the background may have switched off.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     begin = time.monotonic()
     try:
         with SlurmCluster(accounting) as cluster:

@@ -8,18 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from cluster.projects_there import ALLOCATION, ClusterProject, cluster_project
+from cluster.projects_there import ALLOCATION, DASK, ClusterProject, cluster_project
 from cluster.slurm import SlurmCluster
 from projects import ROOT, TINY
 
 EXPERIMENTS = ("quickstart", "tabular")
 
 
+def make_project(folder: Path) -> ClusterProject:
+    """A clone in which the many runs of `tabular` are shorter."""
+    project = cluster_project(folder, TINY)
+    tabular = yaml.safe_load((ROOT / "configs/tabular.yaml").read_text())
+    project.write({**tabular, "training": {**tabular["training"], "epochs": 6}}, "tabular.yaml")
+    return project
+
+
 @pytest.fixture(scope="module")
 def at_home(tmp_path_factory: pytest.TempPathFactory) -> ClusterProject:
     """Both experiments, run on this machine alone."""
-    project = cluster_project(tmp_path_factory.mktemp("home"), TINY)
+    project = make_project(tmp_path_factory.mktemp("home"))
     for name in EXPERIMENTS:
         done = project.snakemake("--configfile", f"configs/{name}.yaml", "--config", "device=cpu")
         assert done.returncode == 0, done.stdout
@@ -42,10 +51,11 @@ def used(executions: dict[str, dict[str, Any]]) -> tuple[set[str], set[str]]:
 def test_dask_workers_are_jobs_and_the_results_those_of_one_machine(
     name: str, slurm: SlurmCluster, at_home: ClusterProject, tmp_path: Path
 ) -> None:
-    project = cluster_project(tmp_path, TINY)
+    project = make_project(tmp_path)
     written = project.headrace("profile", "slurm")
     assert written.returncode == 0, written.stderr
-    project.write_profile(train_cnn={"gpu": 1, "slurm_partition": "gpu"})
+    # Two stages at once with three workers each: all eight cores of the nodes.
+    project.write_profile({**DASK, "dask_workers": 3}, train_cnn={"gpu": 1, "slurm_partition": "gpu"})
     done = project.run(config=f"configs/{name}.yaml")
     assert done.returncode == 0, done.stdout
     assert digest(project, name) == digest(at_home, name)
@@ -58,8 +68,8 @@ def test_dask_workers_are_jobs_and_the_results_those_of_one_machine(
             seen |= nodes
         # The report counts the workers' jobs beside the stage's own.
         assert all(len(one["used"]["workers"]["where"]) >= 2 for one in project.tries(stage))
-    # Where SLURM puts the workers of one stage is its own affair; two drivers on a node leave place on the other alone.
-    assert seen == {"c1", "c2"}
+    # Which of them is SLURM's own affair: one node may have had place for all.
+    assert seen <= {"c1", "c2"}
     queues = {one["queue"] for one in project.tries("train")}
     assert queues == ({"cpu", "gpu"} if name == "quickstart" else {"cpu"})
     rows = list(csv.DictReader((tmp_path / f"results/{name}/results.csv").read_text().splitlines()))
@@ -70,7 +80,7 @@ def test_dask_workers_are_jobs_and_the_results_those_of_one_machine(
 def test_workers_in_one_allocation_make_the_same(
     name: str, slurm: SlurmCluster, at_home: ClusterProject, tmp_path: Path
 ) -> None:
-    project = cluster_project(tmp_path, TINY)
+    project = make_project(tmp_path)
     project.write_profile(ALLOCATION)
     done = project.run("--until", "preprocess", config=f"configs/{name}.yaml")
     assert done.returncode == 0, done.stdout

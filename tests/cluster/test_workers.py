@@ -210,9 +210,13 @@ def test_workers_that_wait_too_long_say_for_what(slurm: SlurmCluster, place: Pla
     assert slurm.jobs() == [] or {job["state"] for job in slurm.jobs()} <= {"CANCELLED", "COMPLETING"}
 
 
-def test_workers_that_cannot_start_show_their_log(slurm: SlurmCluster, place: Place) -> None:
+def test_workers_that_cannot_start_show_their_log(
+    slurm: SlurmCluster, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place.logs.mkdir()
-    # A job that is given too little memory for a Python process.
+    # Memory is looked at now and then: Python takes too much and waits for that, before it imports anything else.
+    (place.logs / "sitecustomize.py").write_text("import time\nblock = bytearray(2**28)\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(place.logs))
     words, seconds = fail(place, extra="--mem=15")
     assert "end before they connect" in words
     assert "exceeded memory limit" in words or "memory" in words

@@ -24,8 +24,9 @@ from headrace.figures.charts import (
     sum_confusions,
 )
 from headrace.figures.comparisons import compare
+from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import encode_png, join_images
-from headrace.figures.numbers import format_mean, format_number, format_seconds
+from headrace.figures.numbers import format_bytes, format_mean, format_number, format_seconds
 from headrace.figures.theme import Spec, assign_colours, write_svg
 from headrace.results import Results
 from sample_results import (
@@ -35,10 +36,12 @@ from sample_results import (
     exact_runs,
     hostile,
     make_run,
+    make_trace,
     oddities,
     only,
     quickstart,
     two_datasets,
+    unconverged,
 )
 
 
@@ -153,8 +156,117 @@ def test_a_large_sweep_draws_its_best_candidates():
     assert [candidate.setting for candidate in shown] == [f"learning_rate={rate}" for rate in rates[20:]]
 
 
+def test_a_trace_holds_every_iteration_its_seconds_and_its_bytes():
+    fit = unconverged().traces[0]
+    spec = draw_convergence(fit)
+    (drawn,) = spec["datasets"]["fit"]
+    assert drawn["iteration"] == list(range(1, 13))
+    assert drawn["value"] == [line["value"] for line in fit.trace]
+    assert (drawn["time"][0], drawn["time"][-1]) == ("0.25 s", "3.00 s")
+    assert (drawn["moved"][0], drawn["moved"][-1]) == ("1.5 MiB", "18.0 MiB")
+    assert spec["datasets"]["tolerance"] == [{"value": 1e-6, "label": "tolerance 1e-06"}]
+    tooltips = {tip["field"] for layer in spec["layer"] for tip in _list(layer["encoding"].get("tooltip", []))}
+    assert tooltips == {"iteration", "value", "time", "moved", "label"}
+
+
+def _list(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def value_scale(spec: Spec) -> dict:
+    """Return the scale of the y axis, which all layers share."""
+    scales = [layer["encoding"]["y"]["scale"] for layer in spec["layer"]]
+    assert scales == scales[:1] * len(scales)
+    return scales[0]
+
+
+TRACES = {
+    "falling": make_trace([0.5, 1e-3, 1e-8]),
+    "one iteration": make_trace([1e-7]),
+    "exactly zero": make_trace([0.5, 0.0]),
+    "all the same": make_trace([0.25] * 3, tolerance=0.25),
+    "negative": make_trace([-1234.5, -1200.0], measure="log-likelihood", converged=True, bounds_value=False),
+    "an objective": make_trace([1e5, 9e4], measure="objective", converged=True, bounds_value=False),
+    "gaps": make_trace([math.inf, 0.5, math.nan, 0.1]),
+    "huge and tiny": make_trace([1.7e308, 5e-324]),
+    "not a number at the end": make_trace([0.5], value=math.nan, converged=False),
+    "hostile": hostile().traces[0],
+}
+
+
+@pytest.mark.parametrize("fit", TRACES.values(), ids=TRACES)
+def test_traces_are_vega_lite(fit, tmp_path):
+    spec = draw_convergence(fit)
+    alt.Chart.from_dict(spec, validate=True)
+    json.dumps(spec, allow_nan=False)
+    (drawn,) = spec["datasets"]["fit"]
+    low, high = value_scale(spec)["domain"]
+    assert all(low <= value <= high for value in drawn["value"])
+    write_svg(spec, tmp_path / "fit.svg")
+    text = (tmp_path / "fit.svg").read_text()
+    ElementTree.fromstring(text)
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("falling", "log"),
+        ("one iteration", "log"),
+        ("huge and tiny", "log"),
+        ("exactly zero", None),
+        ("negative", None),
+    ],
+)
+def test_values_are_drawn_on_a_log_scale_where_all_are_positive(name, scale):
+    assert value_scale(draw_convergence(TRACES[name])).get("type") == scale
+
+
+@pytest.mark.parametrize(
+    ("name", "is_drawn"),
+    [("falling", True), ("exactly zero", True), ("gaps", True), ("an objective", False), ("negative", False)],
+)
+def test_the_tolerance_is_a_rule_where_it_bounds_the_value(name, is_drawn):
+    spec = draw_convergence(TRACES[name])
+    low, high = value_scale(spec)["domain"]
+    assert ("tolerance" in spec["datasets"]) == is_drawn == any("rule" in str(layer["mark"]) for layer in spec["layer"])
+    assert (low <= TRACES[name].tolerance <= high) == is_drawn
+
+
+def test_values_that_are_not_finite_leave_a_gap():
+    (drawn,) = draw_convergence(TRACES["gaps"])["datasets"]["fit"]
+    assert (drawn["iteration"], drawn["value"]) == ([2, 4], [0.5, 0.1])
+    assert draw_convergence(make_trace([math.nan], converged=False)) is None
+    assert draw_convergence(make_trace([])) is None
+
+
+def test_a_long_trace_keeps_its_ends():
+    (drawn,) = draw_convergence(make_trace([1 / i for i in range(1, 5 * MAX_POINTS)]))["datasets"]["fit"]
+    assert len(drawn["value"]) == len(drawn["moved"]) == MAX_POINTS
+    assert (drawn["iteration"][0], drawn["iteration"][-1]) == (1, 5 * MAX_POINTS - 1)
+
+
+def test_fits_that_did_not_converge_are_drawn_first_and_in_their_order():
+    fits = [make_trace([1e-7], features=str(i)) for i in range(2 * MAX_PANELS)]
+    assert [fit.features for fit in select_drawn(fits)] == [str(i) for i in range(MAX_PANELS)]
+    fits[-1] = make_trace([0.5], features="last")
+    fits[3] = make_trace([])
+    shown = [fit.features for fit in select_drawn(fits)]
+    assert shown == [*(str(i) for i in range(MAX_PANELS) if i != 3), "last"]
+
+
+def test_only_what_did_not_converge_is_a_problem():
+    assert find_unconverged([make_trace([1e-7])]) == []
+    (sentence,) = find_unconverged([make_trace([1e-7]), make_trace([0.5, 0.25])])
+    assert sentence.startswith(
+        "Step 0-truncated_svd of features topics on digits did not converge: relative residual 0.2500 after 2 of at "
+        "most 50 iterations, tolerance 1e-06."
+    )
+
+
 def test_hostile_names_stay_data():
-    for spec in draw_all(hostile()):
+    for spec in [*draw_all(hostile()), draw_convergence(hostile().traces[0])]:
         stripped = {**spec, "datasets": {}, "description": ""}
         encoded = json.dumps(stripped)
         assert '"href"' not in encoded
@@ -200,6 +312,23 @@ def test_means_show_the_digits_they_are_good_for(mean, deviation, expected):
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_a_written_number_is_close_to_the_number(value):
     assert float(format_number(value)) == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (0, "0 B"),
+        (1023.0, "1023 B"),
+        (1024.0, "1.0 KiB"),
+        (1.5 * 2**20, "1.5 MiB"),
+        (2**40, "1.0 TiB"),
+        (5e15, "4547.5 TiB"),
+    ],
+)
+def test_amounts_of_data(count, text):
+    assert format_bytes(count) == text
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-9, 1e6))

@@ -91,7 +91,7 @@ def test_an_option_that_cannot_be_is_one_line(small, capsys, name, options, word
 @pytest.mark.parametrize("name", ["digest", "verify"])
 def test_what_is_no_result_is_one_line(capsys, name):
     assert main([name, "nothing"]) == 2
-    assert one_line(capsys).startswith("nothing/provenance.json: no such file; RESULT must be a folder of results")
+    assert one_line(capsys).startswith("nothing/provenance.json: no such file; give a folder of results")
 
 
 @pytest.mark.parametrize("name", ["digest", "verify"])

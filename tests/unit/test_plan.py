@@ -322,6 +322,20 @@ def test_shapes_are_known_before_the_data():
     }
 
 
+def test_only_shapes_of_sequences_say_that_they_are_some():
+    data = changed("features", to={"rows": [{"kind": "window", "size": 7}]})
+    data["models"] = [
+        {"kind": "cnn", "datasets": ["digits"], "name": name, "features": features}
+        for name, features in (("pixels", "raw"), ("steps", "rows"))
+    ]
+    data["evaluation"] = {}
+    shapes = {run.model: run.train.spec["shapes"] for run in plan_of(data).runs}
+    assert shapes == {
+        "pixels": {"inputs": [28, 28], "outputs": 10, "task": "classification"},
+        "steps": {"inputs": [8, 196], "outputs": 10, "task": "classification", "is_sequence": True},
+    }
+
+
 def test_paths_of_jobs_and_artifacts():
     root = Path("root")
     assert receipt_path(root, "train", "a-1") == Path("root/.receipts/train/a-1.ok")

@@ -104,7 +104,11 @@ MISTAKES = {
         "training.optimizer",
         ["'adam', 'adamw' or 'sgd'", '"adan"'],
     ),
-    "word of a split": (split("{by: stratifed}"), "datasets.d.split.by", ["'auto', 'stratified' or 'random'"]),
+    "word of a split": (
+        split("{by: stratifed}"),
+        "datasets.d.split.by",
+        ["'auto', 'stratified', 'random', 'grouped', 'time' or 'source'"],
+    ),
     # kinds
     "unknown dataset kind": (
         f"name: x\ndatasets:\n  d: {{kind: mnist}}  # here\n{FNN}",
@@ -142,6 +146,16 @@ MISTAKES = {
     "quoted count": (f"{DIGITS}{FNN}training: {{epochs: '3'}}  # here\n", "training.epochs", ["whole number", '"3"']),
     "negative": (f"{DIGITS}{FNN}training: {{epochs: -1}}  # here\n", "training.epochs", ["greater than 0", "-1"]),
     "zero": (f"{DIGITS}{FNN}training: {{learning_rate: 0}}  # here\n", "training.learning_rate", ["greater than 0"]),
+    "warm-up without end": (
+        f"{DIGITS}training: {{epochs: 3}}\nmodels:\n  - {{kind: fnn, warmup_epochs: 3.0}}  # here\n",
+        "models[0].warmup_epochs",
+        ["3 leaves nothing of 3 epochs"],
+    ),
+    "parts of less than a sample": (
+        f"{DIGITS}training: {{batch_size: 8, accumulate: 9}}\nmodels: [{{kind: fnn}}]  # here\n",
+        "models[0].accumulate",
+        ["9 parts of 8 samples"],
+    ),
     "infinite": (f"{DIGITS}{FNN}training: {{learning_rate: .inf}}  # here\n", "training.learning_rate", ["finite"]),
     "not a number": (f"{DIGITS}{FNN}training: {{weight_decay: .nan}}  # here\n", "training.weight_decay", []),
     "beyond all numbers": (f"{DIGITS}{FNN}training: {{learning_rate: 1e999}}  # here\n", "training.learning_rate", []),
@@ -204,7 +218,7 @@ MISTAKES = {
     "unknown parameter": (
         sweep("{grid: {learning_rat: [0.1]}}"),
         "models[0].sweep.grid.learning_rat",
-        ["unknown parameter", "allowed: batch_size, device, dropout", "'learning_rate'"],
+        ["unknown parameter", "allowed: accumulate, average, batch_size", "'learning_rate'"],
     ),
     "unknown parameter in zip": (
         sweep("{zip: {hiden: [[1]]}}"),

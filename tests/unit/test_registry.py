@@ -8,9 +8,17 @@ from headrace import registry
 from headrace.config import Kind
 from headrace.errors import InputError
 from headrace.registry import GROUPS, list_kinds, load_kind, restore, suggest
+from sample_fits import EXAMPLES
 
 KINDS = [(group, kind) for group in GROUPS for kind in list_kinds(group)]
-REQUIRED = {"truncated_svd": {"rank": 2}}
+GRID = {"path": "x", "inputs": "field"}
+REQUIRED = {
+    **{kind: {"path": "x"} for kind in ("csv", "idx", "image_folder", "matrix_market", "npy", "parquet", "svmlight")},
+    **dict.fromkeys(("hdf5", "netcdf", "npz", "zarr"), GRID),
+    "text_lines": {"path": "x"},
+    "time_series": {"path": "x", "look_back": 2, "horizon": 1},
+    **EXAMPLES,
+}
 
 
 def test_every_file_is_a_kind_and_nothing_else_is(tmp_path, monkeypatch):

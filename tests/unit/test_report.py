@@ -15,9 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from headrace.artifacts import artifact_path
+from headrace.figures import convergence
 from headrace.figures.numbers import format_number
+from headrace.linalg.progress import Convergence
+from headrace.provenance import write_json
 from headrace.report import embed_json, render
 from headrace.results import MetricValue, Results
+from headrace.stages.report import gather_traces
 from sample_results import (
     HOSTILE,
     broken_quickstart,
@@ -25,9 +30,11 @@ from sample_results import (
     make_dataset,
     make_results,
     make_step,
+    make_trace,
     quickstart,
     quickstart_runs,
     two_datasets,
+    unconverged,
 )
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -167,7 +174,7 @@ def test_tables_have_captions_and_scopes(page):
     assert all(values.get("scope") in {"col", "row"} for tag, values in page.tags if tag == "th")
 
 
-@pytest.mark.parametrize("make", [quickstart, hostile, two_datasets])
+@pytest.mark.parametrize("make", [quickstart, hostile, two_datasets, unconverged])
 def test_the_page_loads_nothing(make):
     page = Page(rendered(make))
     assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "base", "form", "video", "audio"}
@@ -199,10 +206,12 @@ def test_hostile_strings_stay_text():
     assert page.open == []
     assert all(values["src"].startswith("data:") for tag, values in page.tags if tag == "img")
     assert not [name for _, values in page.tags for name in values if name.startswith("on")]
-    assert len([tag for tag, _ in page.tags if tag == "script"]) == 11
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 12
     visible = re.sub(r"\s+", " ", HOSTILE)
     assert page.text.count(visible) > 50
-    assert len(page.specs) == 9
+    fits = page.text[page.text.index("Convergence of iterative steps") :]
+    assert fits[: fits.index("Failures")].count(visible) == 4 + 3
+    assert len(page.specs) == 10
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", "<ScRiPt>", "\x00", "😀"])
@@ -232,6 +241,72 @@ def test_a_failed_step_that_is_no_run_is_said_first():
     assert "Stage preprocess: 1 failed." in text
     assert "disk full" in text
     assert "Stage train" not in text
+
+
+def test_a_fit_that_did_not_converge_is_said_first_and_in_words():
+    page = Page(rendered(unconverged))
+    slow = unconverged().traces[1]
+    sentence = (
+        f"Step 1-nmf of features parts on digits did not converge: relative residual {format_number(slow.value)} "
+        "after 100 of at most 100 iterations, tolerance 1e-06."
+    )
+    assert page.text.index("Read this first") < page.text.index(sentence) < page.text.index("cnn is best.")
+    assert "Step 0-truncated_svd" not in page.text
+    assert page.text.count("did not converge") == 2
+
+
+def test_every_iterative_step_has_a_row_and_a_chart():
+    page = Page(rendered(unconverged))
+    order = [page.text.rindex(words) for words in ("Data and splits", "Convergence of iterative steps", "Failures")]
+    assert order == sorted(order)
+    fast, slow = unconverged().traces
+    for row in (
+        f"topics 0-truncated_svd relative residual {format_number(fast.value)} 1e-06 12 of 50 3.00 s 18.0 MiB yes ",
+        f"parts 1-nmf relative residual {format_number(slow.value)} 1e-06 100 of 100 25.0 s 150.0 MiB NO ",
+    ):
+        assert f" digits {row}" in page.text
+    assert {repr(fast.value), repr(slow.value)} <= set(page.attributes("value"))
+    assert len(page.specs) == 9 + 2
+    assert "fits are drawn" not in page.text
+
+
+def test_a_page_without_iterative_steps_does_not_speak_of_them(page):
+    assert "onvergence" not in page.text
+    assert "#convergence" not in page.attributes("href")
+
+
+def test_a_fit_without_a_single_iteration_has_a_row_and_no_chart():
+    page = replaced(traces=[make_trace([])])
+    assert "digits topics 0-truncated_svd relative residual 0 1e-06 0 of 50 – – yes" in page.text
+    assert len(page.specs) == 9
+
+
+def test_of_too_many_fits_those_that_did_not_converge_are_drawn(monkeypatch):
+    monkeypatch.setattr(convergence, "MAX_PANELS", 2)
+    page = replaced(traces=[make_trace([1e-3, last], features=f"f{last:g}") for last in (1e-7, 1e-8, 0.5)])
+    assert "2 of 3 fits are drawn; the table has them all." in page.text
+    assert "digits, f0.5: 0-truncated_svd did not converge" in page.text
+    assert "digits, f1e-07: 0-truncated_svd converged" in page.text
+    assert "digits, f1e-08: 0-truncated_svd" not in page.text
+
+
+def test_traces_come_from_the_preprocess_artifacts_of_the_plan_in_the_order_of_the_chain(tmp_path):
+    def leave(identity: str, name: str, value: float) -> None:
+        line = {"iteration": 1.0, "value": value, "seconds": 0.5, "bytes_moved": 2048.0}
+        said = Convergence("relative residual", value, 1e-3, value <= 1e-3, 7, True, (line,)).describe()
+        write_json(artifact_path(tmp_path, "preprocess", identity) / f"{name}.convergence.json", said)
+
+    leave("scaled-1", "10-nmf", 0.5)
+    leave("scaled-1", "2-truncated_svd", 1e-4)
+    leave("gone-2", "0-nmf", 0.5)
+    features = {"digits/scaled": "scaled-1", "wine/scaled": "gone-2", "wine/raw": "wine-3"}
+    manifests = {("preprocess", "scaled-1"): {}, ("preprocess", "gone-2"): None, ("shard", "wine-3"): {}}
+    first, second = gather_traces(tmp_path, features, manifests)
+    assert (first.dataset, first.features, first.name) == ("digits", "scaled", "2-truncated_svd")
+    assert (second.name, second.measure, second.value, second.tolerance) == ("10-nmf", "relative residual", 0.5, 1e-3)
+    assert (first.converged, second.converged) == (True, False)
+    assert (second.iterations, second.max_iterations) == (1, 7)
+    assert (second.seconds, second.bytes_moved, second.trace[0]["value"]) == (0.5, 2048.0, 0.5)
 
 
 def test_a_value_that_is_no_number_is_said_first():

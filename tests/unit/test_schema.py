@@ -126,7 +126,7 @@ def test_what_is_required_is_missed(key, validator):
 
 
 def test_any_key_of_training_may_stand_in_a_model(validator):
-    data = changed("models", 1, to={"kind": "cnn", **Training().model_dump(mode="json")})
+    data = changed("models", 1, to={"kind": "cnn", **Training().model_dump(mode="json", exclude_none=True)})
     assert complaints(validator, data) == []
     check_experiment(data)
 

@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from headrace.config import Split
 from headrace.datasets.base import DataInfo
-from headrace.registry import list_kinds, load_kind
+from headrace.registry import load_kind
 from headrace.splits import SPLITS, divide, planned_sizes, resolve_split, split_sizes
 
 
@@ -87,7 +87,7 @@ def test_the_plan_knows_the_sizes_before_the_data(counts, by, data):
             assert set(labels[part]) == set(range(len(counts)))
 
 
-@pytest.mark.parametrize("kind", list_kinds("datasets"))
+@pytest.mark.parametrize("kind", ["breast_cancer", "diabetes", "mnist5k"])
 def test_the_plan_knows_the_sizes_of_every_dataset(kind):
     info = load_kind("datasets", kind).model_validate({"kind": kind}).describe()
     for by in ("auto", "random", *(["stratified"] if info.class_names else [])):
@@ -165,3 +165,72 @@ def test_shares_of_classes_agree_with_scikit_learn(counts, split):
     train, _ = next(reference.split(labels, labels))
     ours, theirs = (np.bincount(labels[rows], minlength=len(counts)) for rows in (parts["train"], train))
     assert np.abs(ours - theirs).max() <= 1
+
+
+# By what a column says
+
+groups = st.lists(st.integers(0, 12), min_size=3, max_size=200).filter(lambda keys: len(set(keys)) >= 3)
+
+
+@given(keys=groups, seed=st.integers(0, 1000))
+def test_no_group_is_in_two_splits(keys, seed):
+    split = Split(by="grouped", column="patient", seed=seed)
+    parts = parts_of(divide(len(keys), None, split, np.array(keys)))
+    found = [set(np.array(keys)[part].tolist()) for part in parts.values()]
+    assert all(found)
+    assert sum(len(part) for part in found) == len(set(keys))
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(keys)))
+
+
+def test_many_groups_come_close_to_the_shares():
+    keys = np.random.default_rng(0).integers(0, 500, 20_000)
+    sizes = divide(len(keys), None, Split(by="grouped", column="x"), keys).sizes
+    assert [size / 20_000 for size in sizes.values()] == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
+
+
+def test_two_groups_are_too_few():
+    with pytest.raises(ValueError, match="x has 2 groups; three splits need at least 3"):
+        divide(4, None, Split(by="grouped", column="x"), np.array([0, 0, 1, 1]))
+
+
+@given(times=st.lists(st.integers(-50, 50), min_size=20, max_size=100))
+def test_nothing_in_training_is_later_than_anything_in_test(times):
+    keys = np.array(times)
+    division = divide(len(keys), None, Split(by="time", column="date"), keys)
+    ordered = keys[division.order]
+    assert (np.diff(ordered) >= 0).all()
+    assert division.sizes == split_sizes(len(keys), Split())
+
+
+def test_time_without_a_column_is_the_order_of_the_rows():
+    division = divide(10, None, Split(by="time", borders=(5, 8)))
+    assert division.order.tolist() == list(range(10))
+    assert list(division.sizes.values()) == [5, 3, 2]
+
+
+def test_the_source_says_what_is_what():
+    parts = parts_of(divide(6, None, Split(by="source", column="fold"), np.array([2, 0, 0, 1, 0, 2])))
+    assert {name: part.tolist() for name, part in parts.items()} == {
+        "train": [1, 2, 4],
+        "validation": [3],
+        "test": [0, 5],
+    }
+
+
+def test_a_source_that_leaves_a_split_out_is_refused():
+    with pytest.raises(ValueError, match="leaves test without any sample"):
+        divide(3, None, Split(by="source", column="fold"), np.array([0, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"by": "grouped"}, "column: is needed with by: grouped"),
+        ({"by": "random", "column": "x"}, "column: means nothing with by: random"),
+        ({"by": "random", "borders": (1, 2)}, "borders: means nothing with by: random"),
+        ({"by": "time", "borders": (5, 5)}, "the first must lie below the second"),
+    ],
+)
+def test_keys_that_do_not_fit_together_are_refused(keys, words):
+    with pytest.raises(ValueError, match=words):
+        Split(**keys)

@@ -1,9 +1,8 @@
 """Layouts, round trips, and that no damage to a store is ever read as data."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,38 +10,20 @@ import zarr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import sparse
 
-from headrace import stores
+from headrace.blocks import Block, Ragged
 from headrace.errors import StageError
-from headrace.stores import MAX_SHARD_BYTES, MIB, MIN_SHARDS, TARGET_CHUNK_BYTES, Layout, Variable, choose_layout
+from headrace.stores import groups
+from headrace.stores.arrays import digest_array, load_arrays, save_arrays
+from headrace.stores.layout import MAX_SHARD_BYTES, MIB, MIN_SHARDS, TARGET_CHUNK_BYTES, Layout, Variable, choose_layout
+from headrace.stores.reading import Store
+from headrace.stores.writing import write_shard, write_values
+from sample_stores import WrittenStore, write_store
 
+ATTRIBUTES = {"title": "a test", "class_names": ["no", "yes"]}
 SPLITS = {"train": 70, "validation": 15, "test": 15}
 ROW_BYTES = st.one_of(st.integers(1, 10_000), st.integers(10_000, 3 * MAX_SHARD_BYTES))
-
-
-@dataclass(frozen=True)
-class Written:
-    """A store, what went into it, and the digests of its shards."""
-
-    path: Path
-    arrays: Mapping[str, np.ndarray]
-    digests: Mapping[str, str]
-    layout: Layout
-
-
-def write_store(path: Path, arrays: Mapping[str, np.ndarray], layout: Layout, sizes: Mapping[str, int]) -> Written:
-    variables = {
-        name: Variable(tuple(f"{name}_{i}" for i in range(values.ndim - 1)), values.shape[1:], str(values.dtype))
-        for name, values in arrays.items()
-    }
-    stores.create(path, variables, layout, sizes, {"title": "a test", "class_names": ["no", "yes"]})
-    stores.add_coordinate(path, "source_row", np.arange(layout.num_rows, dtype=np.int64)[::-1].copy())
-    digests: dict[str, str] = {}
-    for shard in range(layout.num_shards):
-        rows = layout.rows(shard)
-        digests |= stores.write_shard(path, shard, {name: values[rows] for name, values in arrays.items()})
-    stores.finish(path)
-    return Written(path, arrays, digests, layout)
 
 
 def make_arrays(num_rows: int) -> dict[str, np.ndarray]:
@@ -54,20 +35,17 @@ def make_arrays(num_rows: int) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return write_store(tmp_path / "data.zarr", make_arrays(100), Layout(100, 12, 4), SPLITS)
+def written(tmp_path: Path) -> WrittenStore:
+    return write_store(tmp_path / "data.zarr", make_arrays(100), Layout(100, 12, 4), SPLITS, ATTRIBUTES)
 
 
-def read_all(written: Written) -> dict[str, np.ndarray]:
-    rows = slice(0, written.layout.num_rows)
-    return {
-        name: np.concatenate(list(stores.read_rows(written.path, name, rows, written.digests)))
-        for name in written.arrays
-    }
+def read_all(written: WrittenStore) -> dict[str, Block]:
+    store = written.store
+    return {name: store.read(name, slice(0, written.layout.num_rows)) for name in written.blocks}
 
 
-def chunk_files(written: Written) -> list[Path]:
-    return sorted(path for name in written.arrays for path in (written.path / name / "c").rglob("*") if path.is_file())
+def chunk_files(written: WrittenStore) -> list[Path]:
+    return sorted(path for name in written.blocks for path in (written.path / name / "c").rglob("*") if path.is_file())
 
 
 # Layouts
@@ -130,16 +108,15 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path, shape: tuple[int, ...]) 
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Written:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> WrittenStore:
     return write_store(tmp_path_factory.mktemp("kept") / "data.zarr", make_arrays(100), Layout(100, 12, 4), SPLITS)
 
 
 @given(start=st.integers(0, 99), length=st.integers(1, 100))
 @settings(deadline=None, max_examples=30)
-def test_any_range_of_rows_can_be_read(kept: Written, start: int, length: int) -> None:
+def test_any_range_of_rows_can_be_read(kept: WrittenStore, start: int, length: int) -> None:
     rows = slice(start, min(100, start + length))
-    blocks = list(stores.read_rows(kept.path, "inputs", rows, kept.digests))
-    assert np.array_equal(np.concatenate(blocks), kept.arrays["inputs"][rows])
+    assert np.array_equal(kept.store.read("inputs", rows), kept.blocks["inputs"][rows])
 
 
 def test_special_numbers_survive(tmp_path: Path) -> None:
@@ -149,28 +126,29 @@ def test_special_numbers_survive(tmp_path: Path) -> None:
     assert read_all(written)["inputs"].tobytes() == values.tobytes()
 
 
-def test_digests_of_what_was_written_are_those_of_what_is_read(written: Written) -> None:
-    assert stores.shard_digests(written.path) == written.digests
+def test_digests_of_what_was_written_are_those_of_what_is_read(written: WrittenStore) -> None:
+    for key, shard, array in written.store.shards():
+        assert [array.digest(shard, i) for i in range(array.num_chunks(shard))] == written.chunks[key]["sha256"]
 
 
-def test_splits_lie_one_behind_the_other(written: Written) -> None:
-    assert stores.split_rows(written.path, "train") == slice(0, 70)
-    assert stores.split_rows(written.path, "validation") == slice(70, 85)
-    assert stores.split_rows(written.path, "test") == slice(85, 100)
+def test_splits_lie_one_behind_the_other(written: WrittenStore) -> None:
+    assert groups.split_rows(written.path, "train") == slice(0, 70)
+    assert groups.split_rows(written.path, "validation") == slice(70, 85)
+    assert groups.split_rows(written.path, "test") == slice(85, 100)
     with pytest.raises(KeyError, match="holdout"):
-        stores.split_rows(written.path, "holdout")
+        groups.split_rows(written.path, "holdout")
 
 
-def test_variables_are_read_back_without_the_coordinates(written: Written) -> None:
-    assert stores.read_variables(written.path) == {
+def test_variables_are_read_back_without_the_coordinates(written: WrittenStore) -> None:
+    assert groups.read_variables(written.path) == {
         "inputs": Variable(("inputs_0", "inputs_1"), (4, 5), "float32"),
         "target": Variable((), (), "int64"),
     }
 
 
-def test_an_existing_store_is_never_opened_for_creation(written: Written) -> None:
+def test_an_existing_store_is_never_opened_for_creation(written: WrittenStore) -> None:
     with pytest.raises(FileExistsError):
-        stores.create(written.path, {}, written.layout, SPLITS, {})
+        groups.create(written.path, {}, written.layout, SPLITS, {})
 
 
 @pytest.mark.parametrize(
@@ -178,21 +156,21 @@ def test_an_existing_store_is_never_opened_for_creation(written: Written) -> Non
     [np.zeros((11, 4, 5), np.float32), np.zeros((13, 4, 5), np.float32), np.zeros((12, 4, 6), np.float32)],
     ids=["too few rows", "too many rows", "wrong width"],
 )
-def test_a_block_that_is_not_one_shard_is_refused(written: Written, block: np.ndarray) -> None:
+def test_a_block_that_is_not_one_shard_is_refused(written: WrittenStore, block: np.ndarray) -> None:
     with pytest.raises(StageError, match="shard 0 of inputs must be"):
-        stores.write_shard(written.path, 0, {"inputs": block})
-    assert np.array_equal(read_all(written)["inputs"], written.arrays["inputs"])
+        write_shard(written.path, 0, {"inputs": block})
+    assert np.array_equal(read_all(written)["inputs"], written.blocks["inputs"])
 
 
-def test_a_block_of_another_dtype_is_refused(written: Written) -> None:
+def test_a_block_of_another_dtype_is_refused(written: WrittenStore) -> None:
     with pytest.raises(StageError, match=r"float32, not .* float64"):
-        stores.write_shard(written.path, 0, {"inputs": np.zeros((12, 4, 5))})
+        write_shard(written.path, 0, {"inputs": np.zeros((12, 4, 5))})
 
 
 def test_small_arrays_go_through_safetensors(tmp_path: Path) -> None:
     arrays = {"mean": np.float64(3.5).reshape(()), "turned": np.arange(6.0).reshape(2, 3).T}
-    stores.save_arrays(tmp_path / "state.safetensors", arrays)
-    back = stores.load_arrays(tmp_path / "state.safetensors")
+    save_arrays(tmp_path / "state.safetensors", arrays)
+    back = load_arrays(tmp_path / "state.safetensors")
     assert {name: values.shape for name, values in back.items()} == {"mean": (), "turned": (3, 2)}
     assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
 
@@ -200,13 +178,13 @@ def test_small_arrays_go_through_safetensors(tmp_path: Path) -> None:
 # What other tools see
 
 
-def test_xarray_opens_a_store_without_a_warning(written: Written) -> None:
+def test_xarray_opens_a_store_without_a_warning(written: WrittenStore) -> None:
     with xr.open_zarr(written.path) as dataset:
         assert dict(dataset.sizes) == {"sample": 100, "inputs_0": 4, "inputs_1": 5}
         assert set(dataset.coords) == {"split", "source_row"}
         assert set(dataset.data_vars) == {"inputs", "target"}
-        assert np.array_equal(dataset.inputs.to_numpy(), written.arrays["inputs"])
-        assert np.array_equal(dataset.target.to_numpy(), written.arrays["target"])
+        assert np.array_equal(dataset.inputs.to_numpy(), written.blocks["inputs"])
+        assert np.array_equal(dataset.target.to_numpy(), written.blocks["target"])
         assert dataset.split.to_numpy().tolist() == [0] * 70 + [1] * 15 + [2] * 15
         assert dataset.split.attrs["flag_meanings"] == "train validation test"
         assert dataset.source_row.to_numpy().tolist() == list(range(99, -1, -1))
@@ -214,15 +192,15 @@ def test_xarray_opens_a_store_without_a_warning(written: Written) -> None:
         assert dataset.attrs["split_sizes"] == SPLITS
 
 
-def test_zarr_alone_opens_a_store(written: Written) -> None:
+def test_zarr_alone_opens_a_store(written: WrittenStore) -> None:
     group = zarr.open_group(written.path, mode="r")
-    assert np.array_equal(group["inputs"][...], written.arrays["inputs"])
+    assert np.array_equal(group["inputs"][...], written.blocks["inputs"])
 
 
 # Damage
 
 
-def test_no_flipped_bit_is_ever_read_as_data(written: Written) -> None:
+def test_no_flipped_bit_is_ever_read_as_data(written: WrittenStore) -> None:
     generator = np.random.default_rng(11)
     files = chunk_files(written)
     num_flips, num_detected = 150, 0
@@ -234,16 +212,16 @@ def test_no_flipped_bit_is_ever_read_as_data(written: Written) -> None:
         damaged[generator.integers(len(content))] ^= 1 << generator.integers(8)
         path.write_bytes(damaged)
         try:
-            back = stores.read_shard(written.path, shard, name, written.digests[stores.shard_key(name, shard)])
+            back = written.store.read(name, written.layout.rows(shard))
         except StageError:
             num_detected += 1
         else:
-            assert np.array_equal(back, written.arrays[name][written.layout.rows(shard)])
+            assert np.array_equal(back, written.blocks[name][written.layout.rows(shard)])
         path.write_bytes(content)
     assert num_detected > 0.9 * num_flips
 
 
-def test_no_truncated_file_is_ever_read_as_data(written: Written) -> None:
+def test_no_truncated_file_is_ever_read_as_data(written: WrittenStore) -> None:
     for i, path in enumerate(chunk_files(written)[::2]):
         content = path.read_bytes()
         path.write_bytes(content[: len(content) * i // 10])
@@ -252,20 +230,20 @@ def test_no_truncated_file_is_ever_read_as_data(written: Written) -> None:
         path.write_bytes(content)
 
 
-def test_shards_that_changed_places_are_noticed(written: Written) -> None:
+def test_shards_that_changed_places_are_noticed(written: WrittenStore) -> None:
     first, second = chunk_files(written)[:2]
     one, other = first.read_bytes(), second.read_bytes()
     first.write_bytes(other)
     second.write_bytes(one)
-    with pytest.raises(StageError, match="shard 0 of inputs is not what was written"):
+    with pytest.raises(StageError, match=r"inputs/c/0/0/0: chunk 0 is not what was written"):
         read_all(written)
 
 
-def test_a_missing_shard_is_an_error_and_not_zeros(written: Written) -> None:
+def test_a_missing_shard_is_an_error_and_not_zeros(written: WrittenStore) -> None:
     for path in chunk_files(written)[::3]:
         content = path.read_bytes()
         path.unlink()
-        with pytest.raises(StageError, match="is not what was written"):
+        with pytest.raises(StageError, match="is missing"):
             read_all(written)
         path.write_bytes(content)
 
@@ -286,20 +264,20 @@ ANY_ARRAY = hnp.arrays(
 @given(ANY_ARRAY)
 @settings(deadline=None, max_examples=100)
 def test_digest_does_not_depend_on_memory_order_or_byte_order(values: np.ndarray) -> None:
-    digest = stores.digest_array(values)
-    assert stores.digest_array(values.copy(order="F")) == digest
-    assert stores.digest_array(values.astype(values.dtype.newbyteorder(">"))) == digest
-    assert stores.digest_array(np.repeat(values[None], 3, axis=0)[1]) == digest
+    digest = digest_array(values)
+    assert digest_array(values.copy(order="F")) == digest
+    assert digest_array(values.astype(values.dtype.newbyteorder(">"))) == digest
+    assert digest_array(np.repeat(values[None], 3, axis=0)[1]) == digest
 
 
 @given(ANY_ARRAY)
 @settings(deadline=None, max_examples=100)
 def test_digest_depends_on_shape_and_dtype(values: np.ndarray) -> None:
-    digest = stores.digest_array(values)
-    assert stores.digest_array(values[None]) != digest
-    assert stores.digest_array(values.view(f"V{values.itemsize}")) != digest
+    digest = digest_array(values)
+    assert digest_array(values[None]) != digest
+    assert digest_array(values.view(f"V{values.itemsize}")) != digest
     if values.dtype.itemsize == 8:
-        assert stores.digest_array(values.view("<i8" if values.dtype.kind == "f" else "<f8")) != digest
+        assert digest_array(values.view("<i8" if values.dtype.kind == "f" else "<f8")) != digest
 
 
 @given(ANY_ARRAY, st.data())
@@ -309,4 +287,108 @@ def test_digest_depends_on_every_byte(values: np.ndarray, data: st.DataObject) -
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= 1
     changed = np.frombuffer(bytes(content), values.dtype).reshape(values.shape)
-    assert stores.digest_array(changed) != stores.digest_array(values)
+    assert digest_array(changed) != digest_array(values)
+
+
+# Ragged and sparse
+
+
+def make_ragged(lengths: list[int], width: int | None = None) -> Ragged:
+    generator = np.random.default_rng(5)
+    shape = (sum(lengths),) if width is None else (sum(lengths), width)
+    return Ragged(generator.integers(0, 255, shape).astype(np.uint8), np.array(lengths, np.int64))
+
+
+@given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=60), width=st.sampled_from([None, 3]), data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_ragged_rows_come_back(tmp_path_factory, lengths, width, data) -> None:
+    ragged = make_ragged(lengths, width)
+    path = tmp_path_factory.mktemp("ragged") / "data.zarr"
+    store = write_store(path, {"inputs": ragged}, Layout(len(lengths), 7, 7), {"train": len(lengths)}).store
+    start = data.draw(st.integers(0, len(lengths) - 1))
+    stop = data.draw(st.integers(start + 1, len(lengths)))
+    back = store.read("inputs", slice(start, stop))
+    assert back.lengths.tolist() == lengths[start:stop]
+    assert np.array_equal(back.values, ragged.values[sum(lengths[:start]) : sum(lengths[:stop])])
+
+
+def test_xarray_opens_a_ragged_store(tmp_path: Path) -> None:
+    ragged = make_ragged([3, 0, 5, 2])
+    write_store(tmp_path / "data.zarr", {"inputs": ragged}, Layout(4, 2, 2), {"train": 4})
+    with xr.open_zarr(tmp_path / "data.zarr") as dataset:
+        assert dict(dataset.sizes) == {"sample": 4, "sample_edge": 5, "inputs_step": 10}
+        offsets = dataset.inputs_offsets.to_numpy()
+        assert np.array_equal(dataset.inputs.to_numpy()[offsets[2] : offsets[3]], ragged.values[3:8])
+
+
+def test_values_that_are_not_one_shard_are_refused(tmp_path: Path) -> None:
+    written = write_store(tmp_path / "data.zarr", {"inputs": make_ragged([30] * 20)}, Layout(20, 5, 5), {"train": 20})
+    with pytest.raises(StageError, match="shard 0 of inputs must be"):
+        write_values(written.path, "inputs", 0, np.zeros(3, np.uint8))
+
+
+@given(num_rows=st.integers(1, 60), num_columns=st.integers(1, 50), density=st.floats(0, 0.6), data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_sparse_rows_come_back(tmp_path_factory, num_rows, num_columns, density, data) -> None:
+    matrix = sparse.random_array((num_rows, num_columns), density=density, rng=3, format="csr", dtype=np.float32)
+    path = tmp_path_factory.mktemp("sparse") / "data.zarr"
+    store = write_store(path, {"inputs": matrix}, Layout(num_rows, 7, 7), {"train": num_rows}).store
+    start = data.draw(st.integers(0, num_rows - 1))
+    stop = data.draw(st.integers(start + 1, num_rows))
+    back = store.read("inputs", slice(start, stop))
+    assert back.shape == (stop - start, num_columns)
+    assert (back != matrix[start:stop]).nnz == 0
+
+
+def test_anndata_reads_every_shard_of_a_sparse_variable(tmp_path: Path) -> None:
+    matrix = sparse.random_array((50, 30), density=0.1, rng=3, format="csr", dtype=np.float32)
+    matrix.data[7] = 0  # an explicit zero is stored, and stays
+    write_store(tmp_path / "data.zarr", {"inputs": matrix}, Layout(50, 20, 20), {"train": 50})
+    group = zarr.open_group(tmp_path / "data.zarr", mode="r")
+    shards = [anndata.io.read_elem(group[f"inputs/{shard}"]) for shard in range(3)]
+    back = sparse.vstack(shards, format="csr")
+    assert back.nnz == matrix.nnz
+    assert (back != matrix).nnz == 0
+
+
+def test_columns_in_any_order_leave_the_same_bytes(tmp_path: Path) -> None:
+    matrix = sparse.random_array((20, 30), density=0.3, rng=3, format="csr", dtype=np.float32)
+    shuffled = sparse.csr_array((matrix.data.copy(), matrix.indices.copy(), matrix.indptr.copy()), shape=matrix.shape)
+    row = slice(matrix.indptr[4], matrix.indptr[5])
+    shuffled.indices[row], shuffled.data[row] = matrix.indices[row][::-1], matrix.data[row][::-1]
+    shuffled.has_sorted_indices = False
+    one, two = (
+        write_store(tmp_path / name, {"inputs": block}, Layout(20, 20, 20), {"train": 20})
+        for name, block in (("one.zarr", matrix), ("two.zarr", shuffled))
+    )
+    assert one.chunks == two.chunks
+
+
+# Packing
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd", "none"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
+def test_zarr_reads_every_packing(tmp_path: Path, compression: str, dtype: str) -> None:
+    values = np.random.default_rng(0).integers(0, 200, (50, 17)).astype(dtype)
+    written = write_store(
+        tmp_path / "data.zarr", {"inputs": values}, Layout(50, 20, 5), {"train": 50}, compression=compression
+    )
+    assert np.array_equal(zarr.open_group(written.path, mode="r")["inputs"][...], values)
+    assert np.array_equal(written.store.read("inputs", slice(0, 50)), values)
+
+
+def test_whole_numbers_with_a_scale_are_fractions_to_xarray(tmp_path: Path) -> None:
+    values = np.arange(0, 250, 5, dtype=np.uint8).reshape(10, 5)
+    write_store(tmp_path / "data.zarr", {"inputs": values}, Layout(10, 5, 5), {"train": 10}, scales={"inputs": 1 / 255})
+    with xr.open_zarr(tmp_path / "data.zarr") as dataset:
+        assert np.allclose(dataset.inputs.to_numpy(), values / 255, atol=1e-6)
+
+
+def test_a_chunk_that_claims_more_than_its_place_is_refused(tmp_path: Path) -> None:
+    small, large = np.zeros((4, 3), np.float32), np.zeros((400, 3), np.float32)
+    one = write_store(tmp_path / "one.zarr", {"inputs": small}, Layout(4, 4, 4), {"train": 4})
+    two = write_store(tmp_path / "two.zarr", {"inputs": large}, Layout(400, 400, 400), {"train": 400})
+    chunk_files(one)[0].write_bytes(chunk_files(two)[0].read_bytes())
+    with pytest.raises(StageError, match=r"chunk 0 is damaged|index of chunks"):
+        Store(one.path).read("inputs", slice(0, 4))

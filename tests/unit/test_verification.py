@@ -8,27 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace import stores
 from headrace.__main__ import main
 from headrace.digests import content_digests
 from headrace.errors import InputError
 from headrace.provenance import MANIFEST, REQUIRED, read_manifest, write_json
+from headrace.stores.arrays import save_arrays
+from headrace.stores.layout import STORE, Layout
 from headrace.verification import result_digest, verify_result
+from sample_stores import write_store
 
 
 def make_artifact(folder: Path, offset: float = 0) -> Path:
     folder.mkdir(parents=True)
     write_json(folder / "summary.json", {"best": 3, "seconds": 1.5})
-    stores.save_arrays(folder / "weights.safetensors", {"weight": np.arange(60.0) + offset})
-    layout = stores.Layout(20, 8, 4)
-    path = folder / stores.STORE
-    stores.create(path, {"inputs": stores.Variable(("x",), (2,), "float32")}, layout, {"train": 20}, {})
-    stores.add_coordinate(path, "source_row", np.arange(20))
-    for shard in range(layout.num_shards):
-        rows = layout.rows(shard)
-        stores.write_shard(path, shard, {"inputs": np.full((rows.stop - rows.start, 2), 1 + offset, np.float32)})
-    stores.finish(path)
-    manifest = {**dict.fromkeys(REQUIRED, ""), "outputs": content_digests(folder), "status": "done"}
+    save_arrays(folder / "weights.safetensors", {"weight": np.arange(60.0) + offset})
+    inputs = np.full((20, 2), 1 + offset, np.float32)
+    written = write_store(folder / STORE, {"inputs": inputs}, Layout(20, 8, 4), {"train": 20})
+    outputs = {"outputs": content_digests(folder), "chunks": written.chunks}
+    manifest = {**dict.fromkeys(REQUIRED, ""), **outputs, "status": "done"}
     write_json(folder / MANIFEST, manifest)
     return folder
 
@@ -75,11 +72,30 @@ def flip(path: Path, position: int) -> None:
 def test_a_whole_result_has_no_problem(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_result(result) == []
     assert main(["verify", str(result)]) == 0
-    assert "every artifact is what its manifest says" in capsys.readouterr().out
+    assert "every chunk is what its manifest says" in capsys.readouterr().out
+
+
+def test_an_artifact_can_be_verified_alone(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(artifact)]) == 0
+    assert capsys.readouterr().out == f"{artifact}: every chunk is what its manifest says\n"
+
+
+def test_every_damaged_chunk_is_named(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flip(artifact / "data.zarr/inputs/c/0/0", 9)
+    flip(artifact / "data.zarr/inputs/c/2/0", 9)
+    assert main(["verify", str(artifact)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1:3] for line in lines] == [
+        ["data.zarr/inputs/0", "chunk 0"],
+        ["data.zarr/inputs/2", "chunk 0"],
+    ]
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a flipped bit in a shard": (lambda folder: flip(folder / "data.zarr/inputs/c/1/0", 9), "shard 1 of inputs"),
+    "a flipped bit in a shard": (
+        lambda folder: flip(folder / "data.zarr/inputs/c/1/0", 9),
+        "data.zarr/inputs/1: chunk 0",
+    ),
     "a missing shard": (lambda folder: (folder / "data.zarr/inputs/c/1/0").unlink(), "data.zarr/inputs/1"),
     "a missing coordinate": (lambda folder: shutil.rmtree(folder / "data.zarr/source_row/c"), "data.zarr/source_row"),
     "a missing store": (lambda folder: shutil.rmtree(folder / "data.zarr"), "data.zarr/inputs/0 is missing"),
@@ -154,7 +170,7 @@ def test_a_folder_that_is_no_result_is_one_line(
     assert main([command, str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "RESULT must be a folder of results" in error
+    assert "give a folder of results" in error
     with pytest.raises(InputError):
         verify_result(tmp_path)
 

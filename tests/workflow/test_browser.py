@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from headrace.report import render
 from headrace.results import Results
-from sample_results import broken_quickstart, hostile, oddities, quickstart
+from sample_results import broken_quickstart, hostile, oddities, quickstart, unconverged
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -92,11 +92,26 @@ def test_odd_names_and_values_are_drawn_too(visit):
     assert seen.complaints == []
 
 
+def test_traces_of_fits_are_drawn_and_tell_time_and_traffic(visit):
+    seen = visit(unconverged, viewport={"width": 360, "height": 800})
+    assert seen.num_charts == 9 + 2
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+    section = seen.page.locator("section[aria-labelledby=convergence]")
+    assert section.locator(".mark-rule line[stroke-dasharray='4,3']").count() == 2
+    tooltip = seen.page.locator("#vg-tooltip-element")
+    # The second chart has too many iterations for dots that are seen, and still answers.
+    for chart, seconds, moved in ((0, "3.00 s", "18.0 MiB"), (1, "25.0 s", "150.0 MiB")):
+        section.locator(".chart svg").nth(chart).locator(".mark-symbol path").last.hover(force=True)
+        tooltip.filter(has_text=seconds).wait_for(state="visible")
+        assert moved in tooltip.inner_text()
+    assert seen.complaints == []
+
+
 def test_hostile_names_are_read_and_not_run(visit):
     seen = visit(hostile)
     assert seen.page.evaluate("window.hacked") is None
     assert seen.page.locator("img[src=x]").count() == 0
-    assert seen.page.locator("script").count() == 9 + 2
+    assert seen.page.locator("script").count() == 10 + 2
     assert "onerror" in seen.page.locator("h1").inner_text()
     assert "onerror" in seen.page.locator(".chart svg").first.text_content()
     assert seen.complaints == []

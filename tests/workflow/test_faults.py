@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -31,8 +32,9 @@ def wait_for_stage(project: Project, stage: str, timeout_s: float = 120) -> psut
     while time.monotonic() < deadline:
         for process in stages_of(project):
             notes = (project.folder / "artifacts/.running").glob(f"*-{process.pid}.json")
-            if stage in process.cmdline() and any(notes):
-                return process
+            with suppress(psutil.NoSuchProcess):
+                if stage in process.cmdline() and any(notes):
+                    return process
         time.sleep(0.05)
     raise AssertionError(f"no {stage} within {timeout_s} s")
 
@@ -64,6 +66,22 @@ def test_a_killed_workflow_goes_on_and_its_stage_is_ended(tiny: Project, undistu
     assert "cleared the lock of a workflow that was killed" in done.stdout
     assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
     assert_kept(before, tiny.manifests())
+    assert tiny.digest() == undisturbed
+
+
+def test_a_killed_run_is_begun_again_and_nobody_notices(tiny: Project, undisturbed: str) -> None:
+    workflow = tiny.start()
+    training = wait_for_stage(tiny, "train")
+    runs: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while not runs and time.monotonic() < deadline:
+        runs = training.children()
+    runs[0].kill()
+    output, _ = workflow.communicate(timeout=300)
+    assert workflow.returncode == 0, output
+    assert any(
+        "its process ended with SIGKILL" in log.read_text() for log in tiny.folder.glob("artifacts/.logs/train/*")
+    )
     assert tiny.digest() == undisturbed
 
 
@@ -119,12 +137,12 @@ def test_a_damaged_shard_is_never_read(finished: Project) -> None:
     verified = finished.headrace("verify", "results/small")
     assert verified.returncode == 1
     assert "breast_cancer-standardize-" in verified.stdout
-    assert "shard 0 of inputs" in verified.stdout
+    assert "data.zarr/inputs/0: chunk 0" in verified.stdout
     experiment = {**SMALL, "training": {**SMALL["training"], "epochs": 2}}
     finished.write(experiment)
     done = finished.snakemake("--keep-going")
     assert done.returncode == 1
-    assert "shard 0 of inputs" in done.stdout
+    assert "inputs/c/0/0: chunk 0 is damaged" in done.stdout
 
 
 def test_touched_files_make_nothing_run(finished: Project) -> None:

@@ -1,11 +1,13 @@
 """The stages in this process: what they seal, skip, refuse and withdraw, from the first shard to the gate."""
 
+import faulthandler
 import gc
 import importlib
 import json
 import logging
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +19,15 @@ import pytest
 import xarray as xr
 import zarr
 
-from headrace import stores
 from headrace.__main__ import main
 from headrace.artifacts import Job, artifact_path, receipt_path, spec_path
 from headrace.plan import Plan, Site
 from headrace.provenance import read_json, read_manifest
 from headrace.reading import check_experiment
+from headrace.stages import train
+from headrace.stores.arrays import load_arrays
+from headrace.stores.groups import read_attributes
+from headrace.stores.layout import STORE
 
 EXPERIMENT: dict[str, Any] = {
     "name": "tiny",
@@ -87,7 +92,7 @@ class Place:
         return receipt_path(self.root, job.stage, job.id)
 
     def call(self, job: Job, workers: int = 1) -> int:
-        options = ["--workers", str(workers)] if job.stage in DATA_STAGES else []
+        options = ["--workers" if job.stage in DATA_STAGES else "--cores", str(workers)]
         with warnings.catch_warnings():
             # Dask leaves sockets of closed clusters to the garbage collector.
             warnings.simplefilter("ignore", ResourceWarning)
@@ -185,7 +190,7 @@ def test_shards_hold_every_row_of_the_source_in_its_split(done: Place) -> None:
     from sklearn.datasets import load_breast_cancer
 
     source = load_breast_cancer()
-    with xr.open_zarr(artifact_path(done.root, "shard", done.plan.shards["tumours"].id) / stores.STORE) as dataset:
+    with xr.open_zarr(artifact_path(done.root, "shard", done.plan.shards["tumours"].id) / STORE) as dataset:
         rows = dataset.source_row.to_numpy()
         assert sorted(rows.tolist()) == list(range(569))
         assert np.array_equal(dataset.inputs.to_numpy(), source.data[rows].astype(np.float32))
@@ -200,8 +205,8 @@ def test_features_keep_rows_targets_and_order(done: Place) -> None:
     for (name, _), features in done.plan.features.items():
         shard = done.plan.shards[name]
         with (
-            xr.open_zarr(artifact_path(done.root, "shard", shard.id) / stores.STORE) as before,
-            xr.open_zarr(artifact_path(done.root, features.stage, features.id) / stores.STORE) as after,
+            xr.open_zarr(artifact_path(done.root, "shard", shard.id) / STORE) as before,
+            xr.open_zarr(artifact_path(done.root, features.stage, features.id) / STORE) as after,
         ):
             assert after.target.identical(before.target)
             assert np.array_equal(after.source_row, before.source_row)
@@ -217,7 +222,7 @@ def test_training_leaves_weights_curves_and_a_summary(done: Place) -> None:
     for run in done.plan.runs:
         folder = artifact_path(done.root, "train", run.train.id)
         assert [row["epoch"] for row in read_json(folder / "curves.json")] == [1, 2]
-        weights = stores.load_arrays(folder / "weights.safetensors")
+        weights = load_arrays(folder / "weights.safetensors")
         summary = read_json(folder / "summary.json")
         assert summary["num_parameters"] == sum(values.size for values in weights.values())
         assert summary["best_epoch"] in (1, 2)
@@ -227,7 +232,7 @@ def test_training_leaves_weights_curves_and_a_summary(done: Place) -> None:
 def test_metrics_follow_from_the_predictions(done: Place) -> None:
     for run in done.plan.runs:
         folder = artifact_path(done.root, "evaluate", run.evaluate.id)
-        arrays = stores.load_arrays(folder / "predictions.safetensors")
+        arrays = load_arrays(folder / "predictions.safetensors")
         metrics = {m["metric"]: m["value"] for m in read_json(folder / "metrics.json") if m["split"] == "test"}
         if run.task == "classification":
             right = arrays["probabilities"].argmax(axis=1) == arrays["target"]
@@ -240,7 +245,9 @@ def test_metrics_follow_from_the_predictions(done: Place) -> None:
             assert arrays["prediction"].mean() > 50
 
 
-def test_training_twice_gives_the_same_digests(done: Place, alone: Place) -> None:
+def test_training_twice_gives_the_same_digests_however_many_runs_are_trained_at_a_time(
+    done: Place, alone: Place
+) -> None:
     alone.call_all("train", "evaluate")
     one, two = alone.manifests("train", "evaluate"), done.manifests("train", "evaluate")
     assert {name: manifest["outputs"] for name, manifest in one.items()} == {
@@ -308,7 +315,7 @@ def test_an_input_that_is_missing_is_named(tmp_path: Path, capsys: pytest.Captur
 
 
 def store_of_tumours(place: Place) -> Path:
-    return artifact_path(place.root, "shard", place.plan.shards["tumours"].id) / stores.STORE
+    return artifact_path(place.root, "shard", place.plan.shards["tumours"].id) / STORE
 
 
 def tumours(place: Place) -> Job:
@@ -338,7 +345,7 @@ def change_coordinate(name: str) -> Callable[[Path], None]:
 def change_splits(store: Path) -> None:
     path = store / "zarr.json"
     path.write_text(path.read_text().replace('"train": 398', '"train": 388').replace('"test": 86', '"test": 96'))
-    assert stores.read_attributes(store)["split_sizes"]["train"] == 388
+    assert read_attributes(store)["split_sizes"]["train"] == 388
 
 
 @pytest.mark.parametrize(
@@ -384,6 +391,37 @@ def test_a_failed_run_is_sealed_as_failed_and_its_siblings_finish(failed: Place)
     assert not any(part.startswith("weights") for part in manifest["outputs"])
     assert failed.manifest("train", good.train.id)["status"] == "done"
     assert not (failed.root / ".checkpoints" / bad.train.id).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_run_whose_process_dies_costs_the_others_nothing(
+    number: signal.Signals, alone: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    place = Place.make(tmp_path, EXPERIMENT)
+    for folder in ("shard", "preprocess"):
+        shutil.copytree(alone.root / folder, place.root / folder)
+    job = place.jobs("train")[0]
+    bad, good = (artifact.id for artifact in job.artifacts)
+    train_one = train.train_one
+
+    def die_or_train(task: Any, *arguments: Any) -> None:
+        if task.id == bad:
+            faulthandler.disable()
+            os.kill(os.getpid(), number)
+        train_one(task, *arguments)
+
+    monkeypatch.setattr(train, "train_one", die_or_train)
+    code = place.call(job, workers=2)
+    assert place.manifest("train", good)["status"] == "done"
+    if number == signal.SIGKILL:
+        # Nobody kills but for memory: a retry may ask for more.
+        assert code == 1
+        assert "its process was killed twice, as happens out of memory" in capsys.readouterr().err
+        assert not artifact_path(place.root, "train", bad).exists()
+        return
+    assert code == 0
+    manifest = place.manifest("train", bad)
+    assert (manifest["status"], manifest["reason"]) == ("failed", "its process ended twice with SIGSEGV")
 
 
 def test_a_failed_run_is_not_evaluated(failed: Place) -> None:
@@ -444,7 +482,7 @@ def test_a_result_can_be_digested_and_verified(done: Place, capsys: pytest.Captu
     digest = capsys.readouterr().out.strip()
     assert len(digest) == 64
     assert main(["verify", str(result)]) == 0
-    assert "every artifact is what its manifest says" in capsys.readouterr().out
+    assert "every chunk is what its manifest says" in capsys.readouterr().out
 
     run = done.plan.runs[0]
     curves = artifact_path(done.root, "train", run.train.id) / "curves.json"

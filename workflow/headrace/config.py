@@ -53,9 +53,11 @@ class Kind(Frozen):
 class Split(Frozen):
     """How the samples are divided into the three splits."""
 
-    by: Literal["auto", "stratified", "random"] = "auto"
-    """`stratified` keeps the share of every class, `random` ignores classes; `auto` is `stratified` where there are
-    classes and `random` elsewhere."""
+    by: Literal["auto", "stratified", "random", "grouped", "time", "source"] = "auto"
+    """`stratified` keeps the share of every class; `random` ignores classes; `grouped` keeps all samples with the same
+    value of `column` together; `time` puts the earliest samples into training and the latest into test, in the order
+    of `column` or else of the rows; `source` does as `column` (train, validation, test) or the data themselves say.
+    `auto` is the data's own division where they have one, else `stratified` where there are classes, else `random`."""
     train: Fraction = 0.7
     """Share of the samples that models and preprocessing are fitted on."""
     validation: Fraction = 0.15
@@ -64,13 +66,38 @@ class Split(Frozen):
     """Share of the samples that the reported metrics come from."""
     seed: Seed = 0
     """Seed of the shuffle."""
+    column: str | None = None
+    """The column that `grouped`, `time` or `source` goes by; it is no input then."""
+    borders: tuple[PositiveInt, PositiveInt] | None = None
+    """With `time`, in the place of shares: the row that validation begins with and the row that test begins with,
+    counted from 0."""
 
     @model_validator(mode="after")
-    def _fractions_sum_to_one(self) -> Self:
+    def _fits_together(self) -> Self:
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + validation + test must sum to 1, not {total:g}")
+        if self.column is not None and self.by not in ("grouped", "time", "source"):
+            raise ValueError(f"column: means nothing with by: {self.by}; allowed with grouped, time, source")
+        if self.by == "grouped" and self.column is None:
+            raise ValueError("column: is needed with by: grouped")
+        if self.borders is not None:
+            if self.by not in ("time", "source") or (self.by == "source" and self.column is not None):
+                raise ValueError(f"borders: means nothing with by: {self.by}; allowed with time")
+            if self.borders[0] >= self.borders[1]:
+                raise ValueError("borders: the first must lie below the second")
         return self
+
+
+class Download(Frozen):
+    """Published data, by address and content."""
+
+    address: Annotated[str, StringConstraints(pattern=r"^(https?|ftp)://[^\s]+$")]
+    """Where the file is, as `https://...`."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of the file as it is published. Another content is refused."""
+    unpack: bool = False
+    """Unpack a .zip or .tar archive (also .tar.gz, .tar.bz2, .tar.xz)."""
 
 
 class Training(Frozen):
@@ -83,9 +110,33 @@ class Training(Frozen):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """The update rule; `sgd` has a momentum of 0.9."""
     learning_rate: PositiveFloat = 1e-3
-    """Step size of the optimizer."""
+    """Step size of the optimizer; the largest one of a schedule."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the learning rate goes on after the warm-up: as it is, or down to 0 with the last step, by half a cosine or
+    along a line."""
+    warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs, or a part of one, in which the learning rate rises along a line from 0."""
     weight_decay: NonNegativeFloat = 0.0
     """L2 penalty, decoupled with `adamw`."""
+    gradient_clip: PositiveFloat | None = None
+    """The largest Euclidean norm of the gradient of all weights together; longer ones are scaled down to it."""
+    accumulate: PositiveInt = 1
+    """Parts that the batch of a step is computed in, one after the other: the same step, in less memory."""
+    class_weights: Literal["equal", "balanced"] = "equal"
+    """In a classification: whether samples count alike, or classes do, by 1 / their share of the training split."""
+    label_smoothing: Rate = 0.0
+    """In a classification: share of every target that is spread over all classes."""
+    average: Rate = 0.0
+    """Decay of a moving average of the weights over steps, as 0.99; the average is what is validated and kept. 0: the
+    weights themselves are."""
+    early_stopping: PositiveInt | None = None
+    """Epochs without a lower validation loss after which a run ends."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Of products and convolutions: `bf16` and `fp16` where torch deems them safe (fp16 with scaled losses), weights
+    stay float32; `tf32` on GPUs that have it. Part of a run's identity, since it changes bits."""
+    compile: Literal["auto", "never", "always"] = "never"
+    """Whether torch compiles the model, which takes from 8 to 44 s a run; `auto` does where it can pay: on a GPU, for
+    at least 20,000 steps."""
     seeds: tuple[Seed, ...] = (0,)
     """One run for every seed: it decides the initial weights, the order of the samples and all noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -101,6 +152,14 @@ class Training(Frozen):
         if twice:
             raise ValueError(f"seeds has {twice[0]} twice; every seed may appear once")
         return self
+
+    def contradiction(self) -> str | None:
+        """What is wrong with the keys taken together; asked once a model's own and a sweep's are among them."""
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            return f"warmup_epochs: {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; allowed: less"
+        if self.accumulate > self.batch_size:
+            return f"accumulate: {self.accumulate} parts of {self.batch_size} samples; allowed: at most one a sample"
+        return None
 
 
 class Evaluation(Frozen):

@@ -9,11 +9,27 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from headrace import stores
 from headrace.errors import StageError
 from headrace.provenance import MANIFEST, digest_json, read_json
+from headrace.stores.arrays import digest_array, load_arrays
+from headrace.stores.groups import small_digests
+from headrace.stores.layout import STORE
+from headrace.stores.reading import Store
+from headrace.stores.writing import digest_shard
 
-NOT_CONTENT = frozenset({"seconds", "samples_per_second", "start", "end", "host", "versions", "peak_memory_mib"})
+NOT_CONTENT = frozenset(
+    {
+        "seconds",
+        "bytes_moved",
+        "samples_per_second",
+        "input_wait_share",
+        "start",
+        "end",
+        "host",
+        "versions",
+        "peak_memory_mib",
+    }
+)
 """Keys, at any depth of a JSON file, that may differ between two runs of the same work."""
 
 
@@ -23,14 +39,16 @@ def content_digests(folder: Path, known: Mapping[str, str] | None = None) -> dic
     digests = dict(known)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder).as_posix()
-        if path.is_dir() or relative == MANIFEST or stores.STORE in path.relative_to(folder).parts:
+        if path.is_dir() or relative == MANIFEST or STORE in path.relative_to(folder).parts:
             continue
         with _named(folder, relative):
             digests |= dict(_file_digests(path, relative))
-    if (folder / stores.STORE).exists() and not any(part.startswith(stores.STORE) for part in known):
-        store = folder / stores.STORE
-        with _named(folder, stores.STORE):
-            digests |= {**stores.shard_digests(store), **stores.small_digests(store)}
+    if (folder / STORE).exists() and not any(part.startswith(STORE) for part in known):
+        store = folder / STORE
+        with _named(folder, STORE):
+            for key, i, array in Store(store).shards():
+                digests[key] = digest_shard(array.digest(i, chunk) for chunk in range(array.num_chunks(i)))
+            digests |= small_digests(store)
     return digests
 
 
@@ -50,8 +68,8 @@ def _file_digests(path: Path, name: str) -> Iterator[tuple[str, str]]:
     if path.suffix == ".json":
         yield name, digest_json(content_of(read_json(path)))
     elif path.suffix == ".safetensors":
-        for key, values in sorted(stores.load_arrays(path).items()):
-            yield f"{name}/{key}", stores.digest_array(values)
+        for key, values in sorted(load_arrays(path).items()):
+            yield f"{name}/{key}", digest_array(values)
     else:
         raise StageError(f"{path}: an artifact may hold JSON, safetensors and Zarr only")
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, cast
 
-from pydantic import SerializeAsAny
+from pydantic import SerializeAsAny, SkipValidation
 
 from headrace.config import Evaluation, Frozen, Name, Sweep, Training
 from headrace.datasets.base import DataInfo, DatasetSpec
@@ -68,11 +67,12 @@ class Experiment(Frozen):
     models: tuple[Model, ...]
     training: Training
     evaluation: Evaluation
-
-    @cached_property
-    def infos(self) -> Mapping[str, DataInfo]:
-        """What each dataset holds."""
-        return {name: dataset.describe() for name, dataset in self.datasets.items()}
+    infos: Mapping[str, SkipValidation[DataInfo]]
+    """What each dataset holds."""
+    contents: Mapping[str, str] = {}
+    """SHA-256 of what the files of a dataset hold, where it has files."""
+    step_contents: Mapping[str, str] = {}
+    """SHA-256 of every file that a step names, by its name."""
 
     def features_info(self, dataset: str, features: str) -> DataInfo:
         """What a feature set of a dataset holds. Raises ValueError when a step cannot work on it."""
@@ -80,6 +80,7 @@ class Experiment(Frozen):
         num_train = planned_sizes(info, self.datasets[dataset].split)["train"]
         for i, step in enumerate(self.features[features]):
             try:
+                _refuse_unfit(step, info)
                 info = step.describe(info, num_train)
             except ValueError as error:
                 raise ValueError(f"features.{features}[{i}].{error} (dataset {dataset})") from error
@@ -107,6 +108,10 @@ class Experiment(Frozen):
             overridden = {**self.training.model_dump(), **model.training, **at_training}
             training = cast(Training, parse(Training, overridden, (), problems))
         problems.raise_any()
+        wrong = training.contradiction()
+        if wrong is not None:
+            problems.add((), wrong)
+            problems.raise_any()
         return Setting(point=point, spec=cast(ModelSpec, spec), training=training)
 
     def resolved(self) -> dict[str, Any]:
@@ -131,9 +136,24 @@ class Experiment(Frozen):
                 if name != RAW
             },
             "models": models,
-            "training": self.training.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json", exclude_none=True),
             "evaluation": self.evaluation.model_dump(mode="json", exclude_none=True),
         }
+
+
+def _refuse_unfit(step: StepSpec, info: DataInfo) -> None:
+    """Raise ValueError when a step cannot work on such inputs, or needs what the data do not have."""
+    if info.layout not in step.reads:
+        raise ValueError(f"kind: {step.kind} reads {' and '.join(step.reads)} inputs, not {info.layout} ones")
+    if info.num_codes and not step.reads_codes:
+        raise ValueError(f"kind: {step.kind} reads measurements, not codes; make numbers of them first, as by one_hot")
+    if info.has_missing and not step.reads_missing:
+        raise ValueError(f"kind: {step.kind} reads no missing values; put impute before it")
+    has = {"target": bool(info.class_names or info.num_targets), "graph": info.has_graph}
+    for need in sorted(step.needs):
+        if not has[need]:
+            what = {"target": "labels or numbers to predict", "graph": "a graph, as that of synthetic_graph"}[need]
+            raise ValueError(f"kind: {step.kind} needs {what}, and these data have none")
 
 
 class TopLevel(Frozen):

@@ -13,23 +13,29 @@ from headrace.registry import PACKAGE, kind_path
 
 @functools.cache
 def code_fingerprint(stage: str, kinds: tuple[tuple[str, str], ...]) -> str:
-    """SHA-256 over the stage's module, the modules in its `COMPUTES`, and the kinds (group, name) that it uses."""
+    """SHA-256 over the stage's module, the kinds (group, name) that it uses, and the modules in their `COMPUTES`."""
     stage_path = PACKAGE / "stages" / f"{stage}.py"
     paths = {f"stages.{stage}": stage_path}
     paths |= {module: module_path(module) for module in read_computes(stage_path)}
     for group, kind in kinds:
         paths[f"{group}.{kind}"] = kind_path(group, kind)
+        paths |= {module: module_path(module) for module in read_computes(kind_path(group, kind), needed=False)}
         paths[f"{group}.base"] = kind_path(group, "base")
     return combine(f"{name} {module_fingerprint(path)}" for name, path in paths.items())
 
 
-def read_computes(path: Path) -> tuple[str, ...]:
-    """The `COMPUTES` of a stage's module, read without importing it: the modules whose code decides its results."""
+def read_computes(path: Path, *, needed: bool = True) -> tuple[str, ...]:
+    """The `COMPUTES` of a stage or of a kind, read without importing it: the modules whose code decides its results.
+
+    A kind that computes with nothing but its own file has none; a stage must have it, or LookupError is raised.
+    """
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", None) == "COMPUTES":
             modules: tuple[str, ...] = ast.literal_eval(statement.value)
             return modules
-    raise LookupError(f"{path}: has no COMPUTES")
+    if needed:
+        raise LookupError(f"{path}: has no COMPUTES")
+    return ()
 
 
 def module_path(module: str) -> Path:

@@ -8,8 +8,9 @@ import platform
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from headrace.provenance import (
     read_manifest,
     write_atomically,
 )
+from headrace.stores.writing import Written, digest_shard
 from headrace.tries.stopping import NEVER, Stop
 
 PACKAGES = ("dask", "distributed", "headrace", "numpy", "scikit-learn", "scipy", "snakemake", "torch", "xarray", "zarr")
@@ -82,19 +84,29 @@ class Making:
     folder: Path
     digests: dict[str, str] = field(default_factory=dict)
     """Digests of parts that were taken while writing, so that they need not be read again."""
+    chunks: dict[str, Any] = field(default_factory=dict)
+    """Digests of every chunk of every shard."""
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    """The files that the data came from; never part of a digest."""
     execution: dict[str, Any] = field(default_factory=dict)
     """How it was made; never part of a digest."""
     failure: str | None = None
+
+    def add(self, written: Written) -> None:
+        """Note what was written to a store."""
+        self.digests |= {key: digest_shard(chunks.sha256) for key, chunks in written.items()}
+        self.chunks |= {key: chunks.describe() for key, chunks in written.items()}
 
 
 class Job:
     """One call of a stage."""
 
-    def __init__(self, receipt: Path, stop: Stop = NEVER) -> None:
+    def __init__(self, receipt: Path, stop: Stop = NEVER, cores: int = 1) -> None:
         if receipt.suffix != ".ok" or receipt.parent.parent.name != ".receipts":
             raise InputError(f"{receipt}: not a receipt; it must be ARTIFACTS/.receipts/STAGE/JOB.ok")
         self.receipt = receipt
         self.stop = stop
+        self.cores = cores
         self.workers_used: dict[str, Any] = {}
         self.root = receipt.parents[2]
         self.stage = receipt.parent.name
@@ -170,6 +182,8 @@ def making(task: Task) -> Iterator[Making]:
             "code": task.code,
             "inputs": {name: {**wanted, "digest": _digest_of(task, name)} for name, wanted in task.inputs.items()},
             "outputs": parts,
+            "chunks": work.chunks,
+            "sources": work.sources,
             "digest": artifact_digest(parts),
             "execution": work.execution,
             "environment": environment(),
@@ -183,18 +197,22 @@ def making(task: Task) -> Iterator[Making]:
 
 def environment() -> dict[str, Any]:
     """What the work ran on; never part of a digest."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": versions(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "num_cpus": os.cpu_count(),
     }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide results; to find them takes 20 ms."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _digest_of(task: Task, name: str) -> str:

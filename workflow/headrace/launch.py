@@ -55,7 +55,7 @@ class Workflow:
         for file in files:
             experiment = yaml_files.merge(experiment, yaml_files.read(file))
         mine = {key: value for key, value in overrides.items() if key not in SITE_KEYS}
-        plan = Plan(check_experiment(yaml_files.merge(experiment, mine), files), self.site)
+        plan = Plan(check_experiment(yaml_files.merge(experiment, mine), files, self.site.artifacts), self.site)
         if LOOKING & set(sys.argv):
             return plan
         receipts = frozenset(str(receipt_path(self.site.artifacts, job.stage, job.id)) for job in plan.jobs)

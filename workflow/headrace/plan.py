@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from headrace.artifacts import Artifact, Job, batch_id, spec_path
+from headrace.datasets.base import DataInfo
 from headrace.errors import InputError
 from headrace.experiment import Experiment, Setting
 from headrace.fingerprints import code_fingerprint
+from headrace.models.base import is_sequence
+from headrace.preprocessing.base import StepSpec
 from headrace.provenance import digest_json, write_json_if_new
+from headrace.splits import planned_sizes
 
 SITE_KEYS = ("artifacts", "results", "runs_per_job", "device")
 
@@ -122,6 +126,7 @@ class Plan:
         """What the report is told."""
         return {
             "experiment": self.resolved,
+            "infos": {name: _told(info) for name, info in self.experiment.infos.items()},
             "results": str(self.site.results),
             "plan": self.digest,
             "code": code_fingerprint("report", ()),
@@ -138,7 +143,8 @@ class Plan:
         code = code_fingerprint("report", ())
         pages = (Path(__file__).parents[1] / "report").glob("report.*")
         parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(pages)]
-        return digest_json([self.resolved, [run.describe() for run in self.runs], code, parts])
+        infos = {name: _told(info) for name, info in self.experiment.infos.items()}
+        return digest_json([self.resolved, infos, [run.describe() for run in self.runs], code, parts])
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -154,8 +160,12 @@ class Plan:
             write_json_if_new(spec_path(self.site.artifacts, job.stage, job.id), job.describe())
 
     def _shard(self, name: str) -> Artifact:
-        dataset = self.experiment.datasets[name]
-        return Artifact("shard", dataset.kind, dataset.model_dump(mode="json"), {}, (("datasets", dataset.kind),))
+        dataset, content = self.experiment.datasets[name], self.experiment.contents.get(name)
+        spec = dataset.model_dump(mode="json")
+        if content is not None:
+            # The content that it names decides, not how that is spelt.
+            spec = {key: value for key, value in spec.items() if key != "sha256"} | {"content": content}
+        return Artifact("shard", dataset.kind, spec, {}, (("datasets", dataset.kind),))
 
     def _features(self, dataset: str, name: str) -> Artifact:
         if (dataset, name) not in self.features:
@@ -167,15 +177,24 @@ class Plan:
                 else Artifact(
                     stage="preprocess",
                     slug="-".join([shard.slug, *(step.kind for step in steps)])[:100],
-                    spec={
-                        "steps": [step.model_dump(mode="json") for step in steps],
-                        "dims": self.experiment.features_info(dataset, name).dims,
-                    },
+                    spec={"steps": [step.model_dump(mode="json") for step in steps], **self._known(dataset)}
+                    | self._contents_of(steps),
                     inputs={"shards": shard},
                     kinds=tuple(dict.fromkeys(("preprocessing", step.kind) for step in steps)),
                 )
             )
         return self.features[dataset, name]
+
+    def _contents_of(self, steps: Iterable[StepSpec]) -> dict[str, Any]:
+        """What the files hold that the steps name, where they name some."""
+        names = {file.name for step in steps for file in step.files().values()}
+        return {"contents": {name: self.experiment.step_contents[name] for name in sorted(names)}} if names else {}
+
+    def _known(self, dataset: str) -> dict[str, Any]:
+        """What the steps of a chain are told of the data that they begin with."""
+        experiment = self.experiment
+        num_train = planned_sizes(experiment.infos[dataset], experiment.datasets[dataset].split)["train"]
+        return {"info": experiment.infos[dataset].describe(), "num_train": num_train}
 
     def _runs(self) -> Iterable[Run]:
         for model in self.experiment.models:
@@ -201,7 +220,9 @@ class Plan:
     def _shapes(self, dataset: str, features: str, task: str) -> dict[str, Any]:
         info = self.experiment.features_info(dataset, features)
         outputs = {"classification": len(info.class_names), "regression": info.num_targets}.get(task, 0)
-        return {"inputs": list(info.shape), "outputs": outputs, "task": task}
+        layout = {"layout": info.layout, "num_codes": info.num_codes} if info.layout != "dense" else {}
+        sequence = {"is_sequence": True} if is_sequence(info) else {}
+        return {"inputs": list(info.shape), "outputs": outputs, "task": task, **layout, **sequence}
 
     def _train(
         self, setting: Setting, seed: int, dataset: str, task: str, features: Artifact, shapes: Mapping[str, Any]
@@ -244,3 +265,8 @@ class Plan:
             for artifact in (run.train, run.evaluate):
                 if by_id.setdefault((artifact.stage, artifact.id), artifact.identity) != artifact.identity:
                     raise InputError(f"{artifact.stage} {artifact.id}: two runs share a short id; change one seed")
+
+
+def _told(info: DataInfo) -> dict[str, Any]:
+    """What a report says of a dataset."""
+    return {key: getattr(info, key) for key in ("tasks", "num_samples", "shape", "class_names", "licence", "source")}

@@ -16,17 +16,23 @@ from headrace.experiment import RAW, Experiment, Model, ModelKeys, Setting, TopL
 from headrace.models.base import ModelSpec
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import load_kind, suggest
+from headrace.sources.library import Known, Library
 from headrace.splits import planned_sizes, resolve_split
 from headrace.validation import KeyPath, Problems, parse, parse_mapping
 
 
-def load_experiment(path: str | Path) -> Experiment:
+def load_experiment(path: str | Path, artifacts: Path = Path("artifacts")) -> Experiment:
     """Read and check one experiment file. Raises InputError."""
-    return check_experiment(yaml_files.read(Path(path)), (Path(path),))
+    return check_experiment(yaml_files.read(Path(path)), (Path(path),), artifacts)
 
 
-def check_experiment(data: Mapping[str, Any], files: Iterable[Path] = ()) -> Experiment:
-    """Check an experiment that was read from `files`, which are only named in messages. Raises InputError."""
+def check_experiment(
+    data: Mapping[str, Any], files: Iterable[Path] = (), artifacts: Path = Path("artifacts")
+) -> Experiment:
+    """Check an experiment that was read from `files`, which are only named in messages. Raises InputError.
+
+    What is known of the files of its datasets is kept beside the artifacts.
+    """
     problems = Problems(tuple(files))
     top = parse(TopLevel, yaml_files.tuples(data), (), problems)
     problems.raise_any()
@@ -42,8 +48,13 @@ def check_experiment(data: Mapping[str, Any], files: Iterable[Path] = ()) -> Exp
         if not given:
             problems.add((key,), f"{key} is empty; give at least one")
     problems.raise_any()
-    split_datasets = {name: _resolve(name, cast(DatasetSpec, dataset), problems) for name, dataset in datasets.items()}
+    library = Library(artifacts)
+    known = {name: _look_up(name, cast(DatasetSpec, dataset), library, problems) for name, dataset in datasets.items()}
+    features, step_contents = _look_into_steps(features, library, problems)
     problems.raise_any()
+    split_datasets = {name: found[0] for name, found in known.items() if found}
+    infos = {name: found[1].info for name, found in known.items() if found}
+    contents = {name: found[1].sha256 for name, found in known.items() if found and found[1].sha256}
     experiment = Experiment(
         name=top.name,
         description=top.description,
@@ -52,6 +63,9 @@ def check_experiment(data: Mapping[str, Any], files: Iterable[Path] = ()) -> Exp
         models=tuple(models),
         training=cast(Training, training),
         evaluation=cast(Evaluation, evaluation),
+        infos=infos,
+        contents=contents,
+        step_contents=step_contents,
     )
     _check_references(experiment, problems)
     problems.raise_any()
@@ -131,16 +145,36 @@ def _place_in_sweep(model: Model, path: KeyPath, message: str) -> KeyPath:
     return path
 
 
-def _resolve(name: str, dataset: DatasetSpec, problems: Problems) -> DatasetSpec:
-    """Settle how a dataset is split, and whether that can work."""
-    info = dataset.describe()
+def _look_up(name: str, dataset: DatasetSpec, library: Library, problems: Problems) -> tuple[DatasetSpec, Known] | None:
+    """Find out what a dataset holds, settle how it is split, and whether that can work."""
     try:
-        split: Split = resolve_split(dataset.split, info)
-        planned_sizes(info, split)
-    except ValueError as error:
-        problems.add(("datasets", name), str(error))
-        return dataset
-    return dataset.model_copy(update={"split": split})
+        known = library.look_up(dataset)
+        split: Split = resolve_split(dataset.split, known.info)
+        planned_sizes(known.info, split)
+    except (InputError, ValueError) as error:
+        for line in error.problems if isinstance(error, InputError) else (str(error),):
+            problems.add(("datasets", name), line)
+        return None
+    return dataset.model_copy(update={"split": split}), known
+
+
+def _look_into_steps(
+    features: Mapping[str, tuple[StepSpec, ...]], library: Library, problems: Problems
+) -> tuple[dict[str, tuple[StepSpec, ...]], dict[str, str]]:
+    """The steps with what their files say filled in, and SHA-256 of every such file by its name."""
+    contents: dict[str, str] = {}
+    chains: dict[str, tuple[StepSpec, ...]] = {}
+    for name, steps in features.items():
+        chain = []
+        for i, step in enumerate(steps):
+            try:
+                for parameter, file in step.files().items():
+                    contents[file.name] = library.digest(parameter, file.path, file.sha256)
+                chain.append(step.filled_in())
+            except (InputError, ValueError) as error:
+                problems.add(("features", name, i), str(error))
+        chains[name] = tuple(chain)
+    return chains, contents
 
 
 def _check_references(experiment: Experiment, problems: Problems) -> None:
@@ -198,6 +232,10 @@ def _check_shapes(
         return
     for spec in {setting.spec: None for setting in settings}:
         try:
+            if info.layout not in spec.reads:
+                raise ValueError(f"{spec.kind} reads {' and '.join(spec.reads)} inputs, not {info.layout} ones")
+            if info.has_missing:
+                raise ValueError(f"{spec.kind} reads no missing values; put impute into its features")
             spec.check(info)
         except ValueError as error:
             where = f"(dataset {dataset}, features {model.keys.features})"

@@ -33,8 +33,10 @@ from headrace.figures.comparisons import (
     compare,
     find_metric,
 )
+from headrace.figures.convergence import MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import image_uri, join_images
 from headrace.figures.numbers import (
+    format_bytes,
     format_count,
     format_mean,
     format_mebibytes,
@@ -58,6 +60,7 @@ def render(results: Results) -> str:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
+        bytes=format_bytes,
         count=format_count,
         duration=format_seconds,
         json_data=embed_json,
@@ -105,8 +108,10 @@ def _describe(results: Results) -> Context:
     colours = assign_colours(names)
     datasets = {dataset.name: dataset for dataset in results.datasets}
     return {
-        "problems": find_problems(results, comparisons),
+        "problems": [*find_problems(results, comparisons), *find_unconverged(results.traces)],
         "comparisons": [_describe_comparison(c, results, datasets.get(c.dataset), colours) for c in comparisons],
+        "fits": [{"fit": fit, "spec": draw_convergence(fit)} for fit in select_drawn(results.traces)],
+        "max_points": MAX_POINTS,
         "unfinished": [run for run in results.runs if run.status != "done"],
         "broken_steps": find_broken_steps(results),
         "stages": _add_up_stages(results.steps),

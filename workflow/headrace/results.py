@@ -75,6 +75,44 @@ class RunResult:
 
 
 @dataclass(frozen=True)
+class FitTrace:
+    """How the fit of an iterative step went, for one feature set of one dataset."""
+
+    dataset: str
+    features: str
+    step: int
+    """Its place in the chain, from 0."""
+    kind: str
+    measure: str
+    """What `value` and the trace hold."""
+    value: float
+    """At the end, computed once more from the data."""
+    tolerance: float
+    converged: bool
+    iterations: int
+    max_iterations: int
+    bounds_value: bool = True
+    """Whether the tolerance bounds `value`, and not something else, as the change of an objective."""
+    trace: Sequence[Mapping[str, float]] = ()
+    """One mapping per iteration: iteration, value, seconds since the fit began, bytes_moved to workers and back."""
+
+    @property
+    def name(self) -> str:
+        """As its files are called: place and kind."""
+        return f"{self.step}-{self.kind}"
+
+    @property
+    def seconds(self) -> float | None:
+        """What all iterations took; None where there was none."""
+        return self.trace[-1]["seconds"] if self.trace else None
+
+    @property
+    def bytes_moved(self) -> float | None:
+        """What all iterations moved; None where there was none."""
+        return self.trace[-1]["bytes_moved"] if self.trace else None
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything the report shows."""
 
@@ -93,3 +131,5 @@ class Results:
     steps: Sequence[Mapping[str, Any]] = ()
     """One entry per artifact, in order of the stages: stage, id, artifact (path), digest, inputs (ids), start, end
     (ISO 8601), seconds, status, reason."""
+    traces: Sequence[FitTrace] = ()
+    """One for every iterative step of every feature set that is there, in the order of the plan."""

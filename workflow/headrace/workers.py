@@ -87,12 +87,12 @@ def run_on_workers(workers: Workers, calls: Iterable[Callable[[], Any]], progres
     what a dead one had. A few calls a worker are in flight at most, so that memory follows the workers.
     """
     addresses = workers.await_any()
-    in_flight: deque[_Dealt] = deque()
+    in_flight: deque[Dealt] = deque()
     done = 0
     for i, call in enumerate(calls):
         if i % len(addresses) == 0:
             addresses = workers.addresses or addresses
-        in_flight.append(_Dealt(workers, call, addresses[i % len(addresses)]))
+        in_flight.append(Dealt(workers, call, addresses[i % len(addresses)]))
         if len(in_flight) > 4 * len(addresses):
             yield in_flight.popleft().result()
             done += 1
@@ -103,12 +103,12 @@ def run_on_workers(workers: Workers, calls: Iterable[Callable[[], Any]], progres
     logger.info("%s: all %d done", progress, done)
 
 
-class _Dealt:
+class Dealt:
     """A call that one worker is to make, unless that worker is lost."""
 
-    def __init__(self, workers: Workers, call: Callable[[], Any], address: str) -> None:
-        self.workers, self.call, self.address = workers, call, address
-        self.future = workers.submit(call, workers=[address], allow_other_workers=True)
+    def __init__(self, workers: Workers, call: Callable[..., Any], address: str, *arguments: Any) -> None:
+        self.workers, self.call, self.address, self.arguments = workers, call, address, arguments
+        self.future = workers.submit(call, *arguments, workers=[address], allow_other_workers=True)
 
     def result(self) -> Any:
         """Wait. A call tied to a worker that has died waits for ever: its successor has a new address.
@@ -127,7 +127,7 @@ class _Dealt:
                     patience_s *= 2
             self.workers.check()
             if tied and self.address not in self.workers.addresses:
-                self.future = self.workers.submit(self.call)
+                self.future = self.workers.submit(self.call, *self.arguments)
                 tied = False
 
 
@@ -136,7 +136,7 @@ def wait_for(future: Future[Any], timeout_s: float = CHECK_S) -> bool:
     from distributed import CancelledError, wait
 
     # The result's own time limit would cover its transfer too, and begin that again each time.
-    with suppress(TimeoutError, CancelledError):
+    with suppress(TimeoutError, CancelledError), future.client.as_current():
         wait(future, timeout=timeout_s)
     return bool(future.done())
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sortedcontainers import SortedDict
 
 from headrace.errors import StageError
 from headrace.provision import watch as provisioning
@@ -190,6 +191,17 @@ def test_a_job_near_its_end_stops_waiting(watch: Any) -> None:
         provision.wait(2)
     assert error.value.cause == "time limit"
     assert "no Dask worker had come" in str(error.value)
+
+
+def test_workers_may_leave_while_they_are_counted(watch: Any) -> None:
+    class Leaving(SortedDict):
+        def values(self) -> Any:
+            # As when the event loop removes a worker between the look at the keys and that at its value.
+            raise KeyError("tls://10.0.0.1:2")
+
+    provision, cluster, _, _ = watch()
+    cluster.scheduler.workers = Leaving({"w0": SimpleNamespace(name="w0"), "w1": SimpleNamespace(name="w1")})
+    assert provision.connected() == {"w0", "w1"}
 
 
 def test_a_state_in_words() -> None:

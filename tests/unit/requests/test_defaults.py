@@ -81,15 +81,27 @@ def test_small_data_ask_for_little():
 
 
 def test_memory_follows_from_what_is_held():
+    num_samples = 5000 * 200
     found = default_requests(grow(plan(), 200))
-    mib = 5000 * 200 * SAMPLE_BYTES / MIB
-    for rule, base, share in (
-        ("shard", 1024 + 2 * 1024, 3),
-        ("train_cnn", 1536, 3 * 0.85),
-        ("evaluate", 1536, 4 * 0.3),
+    for rule, mib in (
+        # mnist5k is a kind that holds everything.
+        ("shard", 3 * 1024 + 2 * num_samples * SAMPLE_BYTES / MIB + 40 * num_samples / MIB),
+        # However large the data are: 512 MiB of each split, and two windows of 256.
+        ("train_cnn", 1536 + 2 * 512 + 2 * 256),
+        # Ten probabilities for each sample that is judged.
+        ("evaluate", 1536 + 2 * resident_mib(0.15 * num_samples) + 2 * 256 + 4 * 24 * num_samples / MIB),
     ):
-        assert base + share * mib <= found[rule]["mem_mb"] < base + share * mib + 512
+        assert mib <= found[rule]["mem_mb"] < mib + 512, rule
         assert found[rule]["mem_mb"] % 512 == 0
+
+
+def test_memory_does_not_follow_the_data_where_nothing_holds_them():
+    small, large = (default_requests(grow(plan(), times)) for times in (200, 2000))
+    assert small["train_cnn"]["mem_mb"] == large["train_cnn"]["mem_mb"]
+
+
+def resident_mib(num_samples):
+    return min(512, num_samples * SAMPLE_BYTES / MIB)
 
 
 def test_features_are_counted_as_they_are_after_their_steps():

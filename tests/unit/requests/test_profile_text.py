@@ -295,3 +295,15 @@ class TestCommand:
     def test_without_a_choice_the_scheduler_decides(self):
         said = command._describe(Choice(None, None, "", ()))
         assert said == "jobs go to the scheduler's default; training on CPUs"
+
+
+@pytest.mark.parametrize(
+    ("num_nodes", "cpus_per_node", "workers"),
+    [(100, 64, 4), (2, 4, 3), (1, 4, 1), (1, 1, 1), (5, 2, 4), (3, 2, 2), (2, None, 4), (0, 8, 4)],
+)
+def test_workers_of_two_stages_find_a_place_beside_each_other(num_nodes, cpus_per_node, workers):
+    queue = Queue("cpu", is_default=True, num_nodes=num_nodes, cpus_per_node=cpus_per_node)
+    profile = render(replace(SLURM, queues=(queue,)))
+    for stage in ("shard", "preprocess"):
+        assert profile["set-resources"][stage]["dask_workers"] == workers
+    assert profile["resources"]["dask_jobs"] == 2

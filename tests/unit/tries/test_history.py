@@ -12,7 +12,7 @@ from headrace.errors import StageError
 from headrace.schedulers.base import JobState, OwnJob
 from headrace.schedulers.slurm import scheduler as slurm
 from headrace.tries import history
-from headrace.tries.history import cause_of, history_path, one_try, raised, read_tries, settle
+from headrace.tries.history import cause_of, history_path, num_silent, one_try, raised, read_tries, settle
 from headrace.tries.stopping import StoppedError
 
 REQUESTED = {"memory_mib": 1000, "runtime_min": 30, "cores": 2}
@@ -119,6 +119,32 @@ def test_only_what_was_short_is_raised(causes: Sequence[str], resource: str, sta
     assert raised(1000, resource, [{"cause": cause} for cause in causes], stage) == asked
 
 
+@pytest.mark.parametrize(
+    ("attempt", "tries", "silent"),
+    [
+        (1, [], 0),
+        (2, [("memory", 0)], 0),
+        (2, [], 1),
+        (4, [("memory", 0)], 2),
+        # The scheduler put the job back into its queue, which Snakemake does not count.
+        (2, [("preemption", 0), ("preemption", 1), ("memory", 2)], 0),
+        (3, [("preemption", 0), ("node failure", 1)], 1),
+        # It is not tried again, and says so without another entry.
+        (3, [("code", 0)], 0),
+    ],
+)
+def test_tries_that_ended_without_a_word_are_counted(
+    attempt: int, tries: Sequence[tuple[str, int]], silent: int
+) -> None:
+    entries = [{"cause": cause, "restarts": restarts} for cause, restarts in tries]
+    assert num_silent(attempt, entries) == silent
+
+
+def test_a_silent_try_raises_memory_alone() -> None:
+    assert raised(1000, "mem_mb", [{"cause": "memory"}], "train", silent=1) == 4000
+    assert raised(1000, "runtime", [], "shard", silent=1) == 1000
+
+
 class Told:
     """A scheduler that knows how one job ended."""
 
@@ -130,12 +156,14 @@ class Told:
 
 
 @pytest.mark.parametrize(("told", "cause"), [("memory", "memory"), ("time limit", "time limit"), ("code", "unknown")])
-def test_a_try_that_ended_without_a_word_is_judged_by_the_scheduler(
-    told: Any, cause: str, path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_worked", [False, True], ids=["without a word", "after its work"])
+def test_a_try_whose_job_was_ended_is_judged_by_the_scheduler(
+    told: Any, cause: str, has_worked: bool, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with one_try(path, "me", REQUESTED, (slurm.SCHEDULER, OwnJob("17"))):
         left = read_tries(path)
-    path.write_text(json.dumps(left))
+    if not has_worked:
+        path.write_text(json.dumps(left))
     monkeypatch.setattr(history, "load_scheduler", lambda name: Told(cause=told, reason="as said"))
     (one,) = settle(path, "me")
     assert (one["outcome"], one["cause"]) == ("failed", cause)

@@ -14,6 +14,11 @@ from headrace.tries.stopping import NEVER, Stop
 if TYPE_CHECKING:
     from headrace.workers import Workers
 
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": 32 * 2**20, "MALLOC_MMAP_THRESHOLD_": 4 * 2**20}
+"""Bytes that a worker may keep of freed memory, and above which an array gets pages of its own. Dask lets hardly
+anything be kept, so that every array of more than 128 KiB is made of fresh pages: those cost more than what is put
+there."""
+
 
 @dataclass(frozen=True)
 class Place:

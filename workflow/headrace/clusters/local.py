@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from headrace.clusters.base import ClusterSpec, Place
+from headrace.clusters.base import ALLOCATOR, ClusterSpec, Place
+from headrace.errors import StageError
 
 if TYPE_CHECKING:
     from headrace.workers import Workers
+
+GONE_S = 180.0
+"""How long all workers may be gone: one that ended is started again, which takes seconds, or more on a busy machine."""
 
 
 class Spec(ClusterSpec):
@@ -30,6 +34,10 @@ class Spec(ClusterSpec):
         settings: dict[str, object] = {"distributed.worker.multiprocessing-method": "forkserver"}
         # TLS does not cover their HTTP pages: none are served, and the server that remains listens on loopback alone.
         settings |= {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+        settings |= {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()}
+        # A worker that ended is started again by the process beside it, which must not be given up meanwhile: nobody
+        # would start another one.
+        settings["distributed.deploy.lost-worker-timeout"] = "1 day"
         loopback = "127.0.0.1:0"
         with (
             dask.config.set(settings),
@@ -45,7 +53,28 @@ class Spec(ClusterSpec):
                 worker_dashboard_address=loopback,
                 local_directory=scratch,
             ) as cluster,
-            Client(cluster) as client,
+            Client(cluster, set_as_default=False, direct_to_workers=True) as client,
         ):
             client.wait_for_workers(self.workers, timeout=60)
-            yield Workers(client, self.kind, partial(place.stop.check, "its unfinished work starts again"))
+            yield Workers(client, self.kind, _Watch(cluster.scheduler, place))
+
+
+class _Watch:
+    """Raises StageError when it is time to stop, and when no worker comes back."""
+
+    def __init__(self, scheduler: Any, place: Place) -> None:
+        self._scheduler, self._place = scheduler, place
+        self._gone_since: float | None = None
+
+    def __call__(self) -> None:
+        self._place.stop.check("its unfinished work starts again")
+        if self._scheduler.workers:
+            self._gone_since = None
+            return
+        now = time.monotonic()
+        self._gone_since = self._gone_since or now
+        if now - self._gone_since > GONE_S:
+            raise StageError(
+                f"all Dask workers of this machine ended, and none was started again within {GONE_S:.0f} s; give them "
+                "more memory (dask_worker_mem_mb), and run again: what was finished is kept"
+            )

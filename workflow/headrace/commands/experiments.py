@@ -28,7 +28,8 @@ def check(options: argparse.Namespace) -> int:
     from headrace.plan import Plan
     from headrace.reading import load_experiment
 
-    planned = Plan(load_experiment(options.config), site_of(options))
+    site = site_of(options)
+    planned = Plan(load_experiment(options.config, site.artifacts), site)
     print(f"{options.config}: fine: {len(planned.runs)} runs, {len(planned.artifacts)} artifacts")
     return 0
 
@@ -41,7 +42,8 @@ def plan(options: argparse.Namespace) -> int:
 
     if options.profile:
         return _forecast(options)
-    print(overview(Plan(load_experiment(options.config), site_of(options))))
+    site = site_of(options)
+    print(overview(Plan(load_experiment(options.config, site.artifacts), site)))
     return 0
 
 
@@ -53,7 +55,8 @@ def _forecast(options: argparse.Namespace) -> int:
 
     profile = read_profile(options.profile)
     given = {key: value for key in SITE_KEYS if (value := getattr(options, key)) is not None}
-    expected = forecast(Plan(load_experiment(options.config), Site.of({**profile.config, **given})), profile)
+    site = Site.of({**profile.config, **given})
+    expected = forecast(Plan(load_experiment(options.config, site.artifacts), site), profile)
     print("\n".join(expected.lines), flush=True)
     if expected.problems:
         raise InputError(*expected.problems)
@@ -64,6 +67,7 @@ def where(options: argparse.Namespace) -> int:
     """Print where the report lies; exit code 1 when there is none yet."""
     from headrace.reading import load_experiment
 
-    page: Path = site_of(options).results / load_experiment(options.config).name / "report.html"
+    site = site_of(options)
+    page: Path = site.results / load_experiment(options.config, site.artifacts).name / "report.html"
     print(f"report: {page}" if page.exists() else f"no report yet; it will be {page}")
     return 0 if page.exists() else 1

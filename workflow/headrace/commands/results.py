@@ -10,13 +10,14 @@ from headrace.commands.base import Add
 
 def register(add: Add) -> None:
     """Their options."""
-    for name, run, text in (
-        ("digest", digest, "print one SHA-256 over the decoded artifacts and metrics of a result"),
-        ("verify", verify, "check every artifact of a result against its manifest"),
-    ):
-        add(name, run, text).add_argument(
-            "result", type=Path, metavar="RESULT", help="a folder of results, as results/NAME"
-        )
+    text = "print one SHA-256 over the decoded artifacts and metrics of a result"
+    add("digest", digest, text).add_argument(
+        "result", type=Path, metavar="RESULT", help="a folder of results, as results/NAME"
+    )
+    text = "check an artifact, or every artifact behind a result, against its manifest, chunk by chunk"
+    add("verify", verify, text).add_argument(
+        "folder", type=Path, metavar="RESULT|ARTIFACT", help="as results/NAME or artifacts/shard/ID"
+    )
     add("schema", schema, "print the JSON schema of an experiment file")
 
 
@@ -29,11 +30,11 @@ def digest(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Check a result's artifacts; exit code 1 when something is damaged."""
-    from headrace.verification import verify_result
+    """Check a result's artifacts, or one artifact; exit code 1 when something is damaged."""
+    from headrace import verification
 
-    problems = verify_result(options.result)
-    print("\n".join(problems) if problems else f"{options.result}: every artifact is what its manifest says")
+    problems = verification.verify(options.folder)
+    print("\n".join(problems) if problems else f"{options.folder}: every chunk is what its manifest says")
     return 1 if problems else 0
 
 

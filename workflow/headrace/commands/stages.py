@@ -31,7 +31,12 @@ def register(add: Add) -> None:
         command.add_argument("receipt", type=Path, metavar="RECEIPT", help=f"ARTIFACTS/.receipts/{stage}/JOB.ok")
         for request in REQUESTS:
             option = f"--{request.replace('_', '-')}"
-            command.add_argument(option, type=int, metavar="N", help="what its job asked for; only written down")
+            used = (
+                "runs trained at a time follow from it"
+                if (stage, request) == ("train", "cores")
+                else "only written down"
+            )
+            command.add_argument(option, type=int, metavar="N", help=f"what its job asked for; {used}")
         if stage in ON_DASK:
             command.add_argument("--cluster", default="local", metavar="KIND", help="where the Dask workers run")
             command.add_argument("--workers", type=int, default=2, metavar="N", help="number of Dask workers")
@@ -57,7 +62,7 @@ def run_stage(options: argparse.Namespace) -> int:
     cluster = _cluster(options) if options.command in ON_DASK else None
     own = find_own_job()
     stop = Stop(own[1].ends_at if own else None)
-    job = Job(options.receipt, stop)
+    job = Job(options.receipt, stop, options.cores or 1)
     if job.stage != options.command:
         raise InputError(f"{options.receipt}: is the receipt of a {job.stage} job, not of {options.command}")
     refuse_orphan()

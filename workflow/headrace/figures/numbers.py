@@ -57,6 +57,19 @@ def format_mebibytes(mib: float | None) -> str:
     return f"{mib:.0f} MiB" if mib < 1023.5 else f"{mib / 1024:.1f} GiB"
 
 
+def format_bytes(count: float | None) -> str:
+    """Write an amount of data: 512 B, 1.5 KiB, 327.0 MiB."""
+    if count is None or not math.isfinite(count):
+        return "–"
+    if count < 1023.5:
+        return f"{count:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        count /= 1024
+        if count < 1023.5:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1024:.1f} TiB"
+
+
 def format_share(share: float | None) -> str:
     """Write a share as whole percents."""
     return "–" if share is None else f"{share:.0%}"

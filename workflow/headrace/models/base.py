@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from headrace.config import Kind
 from headrace.datasets.base import DataInfo
@@ -13,15 +13,53 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class Sequences(Protocol):
+    """Padded sequences, as a batch of ragged inputs gives them."""
+
+    @property
+    def values(self) -> Tensor:
+        """(batch, longest, ...): int64 codes or float32 measurements; 0 behind a sequence's end."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """(batch,) int64."""
+
+
+Inputs: TypeAlias = "Tensor | Sequences"
+
+
+STEP_DIMS = frozenset({"step", "time", "window"})
+"""Dimensions that a sequence is read along."""
+
+
+def is_sequence(info: DataInfo) -> bool:
+    """Whether a dense sample is a sequence (step, feature); only the names of its dimensions can tell."""
+    return info.layout == "dense" and len(info.shape) == 2 and info.dims[0] in STEP_DIMS
+
+
+def check_sequences(kind: str, info: DataInfo) -> None:
+    """Raise ValueError for what cannot be read step by step."""
+    if info.layout == "dense" and len(info.shape) != 2:
+        raise ValueError(f"{kind} reads sequences (step, feature), not {info.dims} {info.shape}")
+    if info.layout == "ragged" and len(info.shape) > (0 if info.num_codes else 1):
+        raise ValueError(f"{kind} reads steps of one dimension, or of one code, not {info.dims} {info.shape}")
+
+
 @dataclass(frozen=True)
 class Shapes:
     """What a model is built for."""
 
     inputs: tuple[int, ...]
-    """Shape of one sample."""
+    """Shape of one sample; of one step where samples are sequences of different lengths."""
     outputs: int
     """Number of classes, or of numbers to predict; 0 for a density."""
     task: str
+    layout: str = "dense"
+    """`ragged` inputs come as padded Sequences; `sparse` ones are filled up to dense."""
+    num_codes: int = 0
+    """Where inputs are codes: how many there are."""
+    is_sequence: bool = False
+    """Whether a dense sample of two dimensions is a sequence (step, feature), and not an image (height, width)."""
 
     @property
     def num_inputs(self) -> int:
@@ -32,11 +70,26 @@ class Shapes:
         return product
 
 
+@dataclass(frozen=True)
+class Weighting:
+    """How the samples of a classification count in training."""
+
+    class_weights: Tensor | None = None
+    """(classes,), or every class counts 1."""
+    label_smoothing: float = 0.0
+    """Share of every target that is spread over all classes."""
+
+
+EQUALLY = Weighting()
+
+
 class ModelSpec(Kind):
     """Parameters of one model family."""
 
     tasks: ClassVar[tuple[str, ...]] = ("classification", "regression")
     """The tasks that the family serves."""
+    reads: ClassVar[tuple[str, ...]] = ("dense",)
+    """The layouts of inputs that it reads: dense, ragged (padded, with lengths), sparse (filled up to dense)."""
 
     def check(self, info: DataInfo) -> None:
         """Raise ValueError, naming the parameter, when the family cannot read such inputs."""
@@ -46,17 +99,22 @@ class ModelSpec(Kind):
     def build(self, shapes: Shapes) -> nn.Module:
         """A fresh module with weights drawn from torch's default generator; called with inputs (batch, ...)."""
 
-    def loss(self, outputs: Any, inputs: Tensor, target: Tensor, task: str) -> Tensor:
+    def loss(self, outputs: Any, inputs: Inputs, target: Tensor, task: str, weighting: Weighting = EQUALLY) -> Tensor:
         """Mean loss of a batch: cross entropy of the logits in nats, or squared error of the standardised targets.
 
         `outputs` is what the module gave for inputs (batch, ...); target (batch,) codes or (batch, outputs) numbers.
+        Weights of classes multiply the samples' losses, whose sum is divided by the number of samples all the same.
         """
         from torch.nn import functional
 
         if task == "classification":
-            return functional.cross_entropy(outputs, target)
+            weights, smoothing = weighting.class_weights, weighting.label_smoothing
+            if weights is None:
+                return functional.cross_entropy(outputs, target, label_smoothing=smoothing)
+            losses = functional.cross_entropy(outputs, target, weights, reduction="none", label_smoothing=smoothing)
+            return losses.mean()
         return functional.mse_loss(outputs, target)
 
-    def predict(self, outputs: Any, inputs: Tensor, task: str) -> dict[str, Tensor]:
+    def predict(self, outputs: Any, inputs: Inputs, task: str) -> dict[str, Tensor]:
         """What is judged: `probabilities` (batch, classes), or `prediction` (batch, outputs) in standardised units."""
         return {"probabilities": outputs.softmax(dim=1)} if task == "classification" else {"prediction": outputs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from headrace.config import PositiveInt, Rate
 from headrace.models.base import ModelSpec, Shapes
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 class Spec(ModelSpec):
     """Fully connected layers with ReLU and dropout between them."""
+
+    reads: ClassVar[tuple[str, ...]] = ("dense", "sparse")
 
     hidden: tuple[PositiveInt, ...] = (256, 128)
     """Units of each hidden layer."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from headrace.datasets.base import DataInfo
-from headrace.preprocessing.base import StepSpec
+from headrace.preprocessing.base import FitData, State, StepSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from headrace.linalg.blocks import RowBlocks
+    from headrace.blocks import Block
+    from headrace.linalg.matrix import Moments
 
 
 class Spec(StepSpec):
@@ -26,36 +26,35 @@ class Spec(StepSpec):
         """The shape stays; the range does not."""
         return replace(info, unit_interval=False)
 
-    def fit(self, train: RowBlocks) -> Mapping[str, np.ndarray]:
-        """Mean and variance by pairwise merging (Chan, Golub and LeVeque 1983), blocks merged in their order."""
+    def fit(self, data: FitData) -> State:
+        """Mean and variance by pairwise merging (Chan, Golub and LeVeque 1983), along the tree of the blocks."""
         import numpy as np
 
-        count, mean, squares = 0, np.float64(0), np.float64(0)
-        for rows, block_mean, block_squares in train.map(_moments, self.per):
-            total = count + rows
-            difference = block_mean - mean
-            mean = mean + difference * (rows / total)
-            squares = squares + block_squares + difference**2 * (count * rows / total)
-            count = total
-        deviation = np.sqrt(squares / count)
+        found = data.inputs.sum(_moments, self.per)
+        count, mean = found.count, found.mean
+        deviation = np.sqrt(found.squares / count)
         # A constant feature leaves only rounding behind, which must not be blown up to unit variance: the bound on the
         # error of a two-pass variance (Chan, Golub and LeVeque 1983, table 2).
         error = count * np.finfo(np.float64).eps
         constant = deviation**2 <= error * deviation**2 + (error * mean) ** 2
         return {"mean": np.asarray(mean), "scale": np.where(constant, 1.0, deviation)}
 
-    def apply(self, block: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
+    def apply(self, block: Block, state: State, rows: slice) -> Block:
         """(rows, ...) to (rows, ...), float32."""
         import numpy as np
 
+        assert isinstance(block, np.ndarray)
         scaled: np.ndarray = ((block - state["mean"]) / state["scale"]).astype(np.float32)
         return scaled
 
 
-def _moments(block: np.ndarray, per: str) -> tuple[int, np.ndarray, np.ndarray]:
-    """Count, mean and sum of squared deviations of one block, in float64."""
-    import numpy as np
+def _moments(block: np.ndarray, per: str) -> Moments:
+    """Of every feature, or of all numbers of a block together."""
+    from headrace.linalg.matrix import Moments, block_moments
 
-    values = block.astype(np.float64) if per == "feature" else block.astype(np.float64).reshape(-1)
-    mean = values.mean(axis=0)
-    return len(values), mean, ((values - mean) ** 2).sum(axis=0)
+    if per == "all":
+        found = block_moments(block.reshape(-1, 1))
+        return Moments(found.count, found.mean[0], found.squares[0])
+    found = block_moments(block)
+    shape = block.shape[1:]
+    return Moments(found.count, found.mean.reshape(shape), found.squares.reshape(shape))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from headrace.clusters.base import DistributedSpec, Place, QueuedSpec
+from headrace.clusters.base import ALLOCATOR, DistributedSpec, Place, QueuedSpec
 from headrace.errors import StageError
 from headrace.logs import logger
 from headrace.provision.certificates import make_security, private_folder
@@ -81,7 +81,7 @@ def open_cluster(
         limits = Limits(spec.deadline_s, spec.gather_s, spec.connect_s)
         provision = stack.enter_context(Provision(cluster, ledger, states, advise, limits, place.logs, place.stop))
         provision.wait(1 if spec.scale == "adaptive" else spec.workers)
-        client = stack.enter_context(Client(cluster, security=security))
+        client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
         yield Workers(client, spec.kind, provision.check)
 
 
@@ -188,7 +188,8 @@ def wall_time(spec: DistributedSpec, place: Place) -> str | None:
 def prologue() -> list[str]:
     """What a worker's job sets before the worker starts."""
     threads = [f"export {variable}=1" for variable in THREAD_VARIABLES]
-    return [*threads, "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'"]
+    allocator = [f"export {variable}={value}" for variable, value in ALLOCATOR.items()]
+    return [*threads, *allocator, "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'"]
 
 
 def clean_environment() -> dict[str, str]:

@@ -94,7 +94,9 @@ class Provision:
 
     def connected(self) -> set[str]:
         """The names of the workers that are there now."""
-        return {str(worker.name) for worker in list(self.cluster.scheduler.workers.values())}
+        # A sorted dictionary, whose own view looks up key after key while the event loop takes some away: what the
+        # plain dictionary under it holds is copied in one step.
+        return {str(worker.name) for worker in list(dict.values(self.cluster.scheduler.workers))}
 
     def wait(self, wanted: int) -> None:
         """Return when all workers have come, or when some have and no other for a while.

@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from headrace.artifacts import Artifact, Job
 from headrace.datasets.base import DataInfo
 from headrace.plan import Plan, Run
-from headrace.registry import list_kinds
+from headrace.preprocessing.base import StepSpec
+from headrace.registry import list_kinds, load_kind
 from headrace.splits import planned_sizes
 
 MIB = 2**20
@@ -39,8 +40,16 @@ TRAINING_MIB_PER_S = 1.0
 """Training inputs that the slowest family takes in a second on one slow core."""
 DASK_MIB_PER_S = 50.0
 """What the workers read, transform and write together on a busy shared file system."""
+RESIDENT_MIB = 512
+"""A split that is no larger stays in memory."""
+WINDOW_MIB = 256
+"""Chunks that are shuffled together, as they are stored and as they are trained on."""
+HOLD_WHOLE = frozenset({"matrix_market", "mnist5k"})
+"""Kinds of datasets that cannot be read in parts."""
 RESAMPLED_PER_S = 2e7
 """Samples that a second of bootstrapping counts."""
+ARRAYS_OF_NODES = 4
+"""Arrays in float64 with the features of all nodes that a step on a graph holds at once."""
 PASSES_PER_STEP = 10
 """Over the training split, to fit one preprocessing step."""
 
@@ -83,12 +92,13 @@ def jobs_by_rule(plan: Plan) -> dict[str, list[Job]]:
 def default_requests(plan: Plan | None) -> Requests:
     """What every rule asks for unless a profile says otherwise; without a plan, what `share_requests` left.
 
-    Memory in MiB, rounded up to 512. Data are counted in float32, as they are held:
+    Memory in MiB, rounded up to 512. Data are counted as they are stored, in float32 where they are trained on:
 
-        shard       1024 + 3 x the dataset (as read, as cut, in flight) + two Dask workers in the same job
+        shard       1024 + 40 bytes a sample (which row goes where)     + two Dask workers in the same job
+                    and the dataset itself, twice, for kinds that hold it whole
         preprocess  1024 + the states of its steps, which are small     + two Dask workers in the same job
-        train       1536 + 3 x the training and validation splits (read once a job, whatever the number of runs)
-        evaluate    1536 + 4 x the validation and test splits (what is predicted may be as large as what is read)
+        train       1536 + the training and validation splits, 512 of each at most, and two windows of 64
+        evaluate    1536 + the validation and test splits likewise, and 4 x what is predicted for them
         train and evaluate on a GPU: 2560 more
 
     Time in minutes, generous, from one hour to one day in steps of half an hour:
@@ -149,22 +159,28 @@ class Sizes:
         return by_stage[job.stage](job)
 
     def _shard(self, job: Job) -> dict[str, int]:
-        mib = self._dataset_mib[job.id]
-        seconds = mib / DASK_MIB_PER_S
-        return _request(PLAIN_MIB + 3 * mib + DASK_WORKERS * DASK_WORKER_MEM_MB, seconds, threads=DASK_WORKERS)
+        info, mib = self._infos[job.id], self._dataset_mib[job.id]
+        # Each of the three splits is a pass over the source.
+        seconds = 3 * mib / DASK_MIB_PER_S
+        held = 40 * info.num_samples / MIB + (2 * mib if (job.artifacts[0].spec["kind"] in HOLD_WHOLE) else 0)
+        return _request(PLAIN_MIB + held + DASK_WORKERS * DASK_WORKER_MEM_MB, seconds, threads=DASK_WORKERS)
 
     def _preprocess(self, job: Job) -> dict[str, int]:
         (artifact,) = job.artifacts
-        mib = self._dataset_mib[artifact.inputs["shards"].id]
-        passes = 1 + PASSES_PER_STEP * len(artifact.spec["steps"])
-        seconds = passes * mib / DASK_MIB_PER_S
-        return _request(PLAIN_MIB + DASK_WORKERS * DASK_WORKER_MEM_MB, seconds, threads=DASK_WORKERS)
+        shards, kinds = artifact.inputs["shards"].id, [step["kind"] for step in artifact.spec["steps"]]
+        passes = 1 + PASSES_PER_STEP * len(kinds)
+        seconds = passes * self._dataset_mib[shards] / DASK_MIB_PER_S
+        info = self._infos[shards]
+        on_graph = any("graph" in cast(type[StepSpec], load_kind("preprocessing", kind)).needs for kind in kinds)
+        held = on_graph * ARRAYS_OF_NODES * 8 * info.num_samples * info.num_features / MIB
+        return _request(PLAIN_MIB + held + DASK_WORKERS * DASK_WORKER_MEM_MB, seconds, threads=DASK_WORKERS)
 
     def _train(self, job: Job) -> dict[str, int]:
         mib = self._behind(job.artifacts[0]).of("train", "validation")
         training = [artifact.spec["training"] for artifact in job.artifacts]
         seconds = sum(keys["epochs"] for keys in training) * mib / TRAINING_MIB_PER_S
-        return _request(_torch_mib(training) + 3 * mib, seconds, threads=max(keys["threads"] for keys in training))
+        held = _resident(self._behind(job.artifacts[0]), "train", "validation")
+        return _request(_torch_mib(training) + held, seconds, threads=max(keys["threads"] for keys in training))
 
     def _evaluate(self, job: Job) -> dict[str, int]:
         data = self._behind(job.artifacts[0].inputs["run"])
@@ -172,13 +188,21 @@ class Sizes:
         resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
         seconds = len(job.artifacts) * (mib / TRAINING_MIB_PER_S + resampled / RESAMPLED_PER_S)
         training = [artifact.inputs["run"].spec["training"] for artifact in job.artifacts]
-        return _request(_torch_mib(training) + 4 * mib, seconds, threads=max(keys["threads"] for keys in training))
+        shapes = job.artifacts[0].inputs["run"].spec["shapes"]
+        outputs = shapes["outputs"] or math.prod(shapes["inputs"])
+        predicted = 8 * outputs * (data.samples["validation"] + data.samples["test"]) / MIB
+        held = _resident(data, "validation", "test") + 4 * predicted
+        return _request(_torch_mib(training) + held, seconds, threads=max(keys["threads"] for keys in training))
+
+    @cached_property
+    def _infos(self) -> Mapping[str, DataInfo]:
+        """What the datasets behind the shards hold, by the shards' id."""
+        return {artifact.id: self._plan.experiment.infos[name] for name, artifact in self._plan.shards.items()}
 
     @cached_property
     def _dataset_mib(self) -> Mapping[str, float]:
         """Of the datasets behind the shards, by the shards' id."""
-        infos = self._plan.experiment.infos
-        return {artifact.id: _mib(infos[name], infos[name].num_samples) for name, artifact in self._plan.shards.items()}
+        return {shards: _mib(info, info.num_samples) for shards, info in self._infos.items()}
 
     @cached_property
     def _runs(self) -> Mapping[str, Run]:
@@ -201,8 +225,19 @@ def _torch_mib(training: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _mib(info: DataInfo, num_samples: int) -> float:
-    """Inputs in float32, and a target of 8 bytes."""
+    """Inputs in float32 and a target of 8 bytes; of ragged and sparse inputs what is stored, and where it is."""
+    share = num_samples / max(1, info.num_samples)
+    if info.layout == "ragged":
+        return (info.num_values * share * 4 * info.num_features + 16 * num_samples) / MIB
+    if info.layout == "sparse":
+        return (info.num_values * share * 8 + 16 * num_samples) / MIB
     return num_samples * (4 * info.num_features + 8) / MIB
+
+
+def _resident(data: _Data, *splits: str) -> float:
+    """MiB of what a reader of batches keeps."""
+    kept = sum(min(data.mib[split], RESIDENT_MIB) for split in splits)
+    return kept + 2 * min(max(data.mib[split] for split in splits), WINDOW_MIB)
 
 
 def _request(mib: float, seconds: float, *, threads: int) -> dict[str, int]:

@@ -24,6 +24,10 @@ PROFILES = Path(__file__).parents[2] / "profiles"
 MAX_ROWS = 30
 """Queues that are listed; some sites have hundreds."""
 MAX_NOTES = 12
+DASK_JOBS = 2
+"""Stages with Dask workers at a time."""
+DASK_WORKERS = 4
+"""Of each stage, where there is room."""
 
 SNAKEMAKE_NAMES = frozenset(
     """lookup evaluate branch collect exists input output params prepend_param resources threads subpath parse_input
@@ -128,8 +132,16 @@ def render_profile(survey: Survey, choice: Choice) -> str:
         notes=[*choice.notes, *survey.notes][:MAX_NOTES],
         families=list_kinds("models") if survey.queues else (),
         max_runtime_min=MAX_RUNTIME_MIN,
+        dask_jobs=DASK_JOBS,
+        dask_workers=count_workers(choice.cpu),
     )
     return re.sub(r"(?<=\n)\n+(?= )|(?<=\n\n)\n+", "", text).strip("\n") + "\n"
+
+
+def count_workers(queue: Queue | None) -> int:
+    """Dask workers of a stage: all that find a place when `DASK_JOBS` stages wait for theirs at once, four at most."""
+    cores = queue.num_nodes * (queue.cpus_per_node or 0) if queue else 0
+    return max(1, min(DASK_WORKERS, cores // DASK_JOBS - 1)) if cores else DASK_WORKERS
 
 
 def list_queues(queues: Sequence[Queue]) -> list[str]:

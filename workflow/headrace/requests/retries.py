@@ -12,7 +12,7 @@ from typing import Any
 from headrace.ownership import OWNER_VARIABLE
 from headrace.requests.limits import QUEUE_KEYS
 from headrace.schedulers.base import Survey
-from headrace.tries.history import history_path, raised, settle
+from headrace.tries.history import history_path, num_silent, raised, settle
 
 RETRIED = ("shard", "preprocess", "train", "evaluate")
 
@@ -60,12 +60,14 @@ def _request(
         return base
     job = f"{family}-{wildcards.job}" if family else str(wildcards.job)
     tries = settle(history_path(artifacts, stage, job), os.environ.get(OWNER_VARIABLE, ""))
-    asked = raised(base, name, tries, stage)
+    silent = num_silent(attempt, tries)
+    asked = raised(base, name, tries, stage, silent)
     # What a queue does not grant would wait for ever.
     if (most := limits().get(name)) is not None:
         asked = max(base, min(asked, most))
     if asked != base:
-        print(f"headrace: {stage} {job}: try {attempt} asks for {name}={asked} instead of {base}", file=sys.stderr)
+        why = f"; {silent} of those before ended without a word, as when memory is short" if silent else ""
+        print(f"headrace: {stage} {job}: try {attempt} asks for {name}={asked} instead of {base}{why}", file=sys.stderr)
     return asked
 
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from headrace import stores
 from headrace.artifacts import artifact_path
 from headrace.crate import write_crate
-from headrace.datasets.base import DatasetSpec
 from headrace.jobs import Job, environment
 from headrace.logs import logger
 from headrace.metrics import confusion
 from headrace.provenance import read_json, read_manifest, write_atomically, write_json
-from headrace.registry import restore
 from headrace.report import render
-from headrace.results import DatasetResult, MetricValue, Results, RunResult
+from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult
+from headrace.stores.arrays import load_arrays
+from headrace.stores.groups import read_attributes
+from headrace.stores.layout import STORE
 from headrace.tries.history import history_path, read_tries
 from headrace.tries.usage import add_up
 
@@ -34,14 +34,20 @@ COMPUTES = (
     "metrics",
     "statistics",
     "tries.usage",
-    "stores",
+    "stores.arrays",
+    "stores.groups",
+    "stores.layout",
     "figures.answers",
     "figures.charts",
     "figures.comparisons",
+    "figures.convergence",
     "figures.images",
     "figures.numbers",
     "figures.theme",
 )
+CONVERGENCE = ".convergence.json"
+"""How files end that say how a step converged; PLACE-KIND comes before."""
+SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
 
 
 def run(job: Job) -> None:
@@ -78,7 +84,30 @@ def gather(job: Job) -> Results:
         commands=(f"snakemake --cores all --configfile {shlex.quote(str(file))}",),
         usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
         steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
+        traces=list(gather_traces(job.root, spec["features"], manifests)),
     )
+
+
+def gather_traces(
+    root: Path, features: Mapping[str, str], manifests: Mapping[tuple[str, str], Any]
+) -> Iterable[FitTrace]:
+    """Read how every iterative step converged; `features` maps DATASET/FEATURES to ids, raw ones to those of shards."""
+    for label, identity in features.items():
+        if manifests.get(("preprocess", identity)) is None:
+            continue
+        dataset, _, name = label.partition("/")
+        paths = artifact_path(root, "preprocess", identity).glob(f"*{CONVERGENCE}")
+        for place, kind, path in sorted((*_split_step(path), path) for path in paths):
+            said = read_json(path)
+            yield FitTrace(
+                dataset=dataset,
+                features=name,
+                step=place,
+                kind=kind,
+                value=_number(said["value"]),
+                trace=[{key: _number(line[key]) for key in line} for line in said["trace"]],
+                **{key: said[key] for key in SAID_OF_FITS},
+            )
 
 
 def table(results: Results) -> str:
@@ -127,24 +156,23 @@ def _manifest(root: Path, step: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> DatasetResult:
-    spec = restore("datasets", {**job.spec["experiment"]["datasets"][name]}, DatasetSpec)
-    info = spec.describe()
+    info = job.spec["infos"][name]
     folder = artifact_path(job.root, "shard", job.spec["shards"][name])
-    sizes = stores.read_attributes(folder / stores.STORE)["split_sizes"] if manifest else {}
+    sizes = read_attributes(folder / STORE)["split_sizes"] if manifest else {}
     return DatasetResult(
         name=name,
-        kind=spec.kind,
-        tasks=info.tasks,
-        num_samples=info.num_samples,
+        kind=job.spec["experiment"]["datasets"][name]["kind"],
+        tasks=tuple(info["tasks"]),
+        num_samples=info["num_samples"],
         split_sizes=sizes,
-        sample_shape=info.shape,
-        class_names=info.class_names,
+        sample_shape=tuple(info["shape"]),
+        class_names=tuple(info["class_names"]),
         num_shards=manifest["execution"]["shards"] if manifest else 0,
         tasks_by_worker=manifest["execution"]["workers"]["tasks"] if manifest else {},
         digest=manifest["digest"] if manifest else "",
         artifact=str(folder),
-        licence=info.licence,
-        source=info.source,
+        licence=info["licence"],
+        source=info["source"],
     )
 
 
@@ -177,13 +205,23 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
 
 
 def _metric(metric: Mapping[str, Any]) -> MetricValue:
-    numbers = {key: float("nan") if metric[key] is None else metric[key] for key in ("value", "low", "high")}
+    numbers = {key: _number(metric[key]) for key in ("value", "low", "high")}
     return MetricValue(metric=metric["metric"], split=metric["split"], **numbers)
+
+
+def _number(value: float | None) -> float:
+    """JSON has no nan; null stands for it."""
+    return float("nan") if value is None else value
+
+
+def _split_step(path: Path) -> tuple[int, str]:
+    place, _, kind = path.name.removesuffix(CONVERGENCE).partition("-")
+    return int(place), kind
 
 
 def _shown(folder: Path, task: str) -> dict[str, Any]:
     """Confusion counts, or images and their reconstructions."""
-    arrays = stores.load_arrays(folder / "predictions.safetensors")
+    arrays = load_arrays(folder / "predictions.safetensors")
     if task == "classification":
         probabilities = arrays["probabilities"]
         return {"confusion": confusion(arrays["target"], probabilities.argmax(axis=1), probabilities.shape[1])}

@@ -44,10 +44,14 @@ def read_tries(path: Path) -> list[Try]:
 
 
 def settle(path: Path, owner: str) -> list[Try]:
-    """The tries of one workflow; of one that ended without a word the scheduler is asked how."""
+    """The tries of one workflow; of one that ended without a word the scheduler is asked how.
+
+    So is one that had done its work: that there is another try says that its job failed all the same, as when it was
+    killed in the moment between.
+    """
     tries = read_tries(path)
     for one in tries:
-        if one["owner"] == owner and not one["outcome"] and one["scheduler"]:
+        if one["owner"] == owner and one["outcome"] != "failed" and one["scheduler"]:
             state = load_scheduler(one["scheduler"]).states([one["job"]]).get(one["job"])
             if state is not None and state.phase == "failed":
                 # Whoever fails by an error of his own has said so; who could not was ended from outside.
@@ -56,16 +60,28 @@ def settle(path: Path, owner: str) -> list[Try]:
     return [one for one in tries if one["owner"] == owner]
 
 
-def raised(base: int, resource_name: str, tries: list[Try], stage: str) -> int:
+def num_silent(attempt: int, tries: list[Try]) -> int:
+    """How many of the tries before this one ended before they could write down a word.
+
+    A job that the scheduler put back into the queue was tried several times; one that is not tried again writes
+    nothing.
+    """
+    if any(one["cause"] in OWN_FAULT for one in tries):
+        return 0
+    return max(0, attempt - 1 - len([one for one in tries if not one["restarts"]]))
+
+
+def raised(base: int, resource_name: str, tries: list[Try], stage: str, silent: int = 0) -> int:
     """What to ask for after these tries: twice as much for each that was short of this very resource.
 
-    A training that ran out of time goes on from its checkpoint and needs no longer job.
+    A training that ran out of time goes on from its checkpoint and needs no longer job. Silent tries were killed while
+    they started, far from any limit of time: they count as short of memory.
     """
     short: Cause = "memory" if resource_name == "mem_mb" else "time limit"
     if short == "time limit" and stage == "train":
         return base
     num_short = len([one for one in tries if one["cause"] == short])
-    return base << num_short
+    return base << (num_short + (silent if short == "memory" else 0))
 
 
 @contextmanager

