@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,8 +43,9 @@ def test_it_starts_anew_when_a_job_ends(monkeypatch: pytest.MonkeyPatch, capsys:
     settings = SimpleNamespace(remote_execution_settings=SimpleNamespace(seconds_between_status_checks=2))
     executor: Any = SimpleNamespace(lock=threading.Lock(), active_jobs=[], workflow=settings)
     now = [1000.0]
-    monkeypatch.setattr(polling.asyncio, "sleep", sleep)
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    # Other threads of the test process sleep and read the clock too.
+    monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(polling, "_say", lambda jobs: f"waiting for {jobs}")
     for at, jobs in ((0, "ab"), (100, "ab"), (100, "b"), (5000, "b")):
         now[0] = 1000.0 + at
