@@ -185,6 +185,20 @@ def test_rows_of_a_small_data_set_may_go_anywhere(tmp_path: Path) -> None:
     assert counts.max() < 16.7 + 6 * 4
 
 
+@pytest.mark.parametrize("width", [1, 16, 200, 1023, 1024, 3072, 4099, 6144])
+def test_rows_of_any_size_are_moved_whole(width: int) -> None:
+    generator = np.random.default_rng(width)
+    values = generator.integers(0, 256, (37, width), dtype=np.uint8)
+    places = generator.permutation(90)[: len(values)]
+    block, expected = np.zeros((2, 90, width), np.uint8)
+    windows._put(block, places, values)
+    expected[places] = values
+    assert np.array_equal(block, expected)
+    windows._put(block, slice(50, 87), values[:, ::-1])
+    expected[50:87] = values[:, ::-1]
+    assert np.array_equal(block, expected)
+
+
 @given(cases(), st.integers(1, 60))
 @settings(deadline=None, max_examples=15)
 def test_in_order_means_in_order(case: Case, batch_size: int) -> None:

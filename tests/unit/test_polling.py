@@ -44,7 +44,7 @@ def test_it_starts_anew_when_a_job_ends(monkeypatch: pytest.MonkeyPatch, capsys:
     executor: Any = SimpleNamespace(lock=threading.Lock(), active_jobs=[], workflow=settings)
     now = [1000.0]
     # Other threads of the test process sleep and read the clock too.
-    monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread))
     monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(polling, "_say", lambda jobs: f"waiting for {jobs}")
     for at, jobs in ((0, "ab"), (100, "ab"), (100, "b"), (5000, "b")):

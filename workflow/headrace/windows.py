@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import TypeVar
 
@@ -24,6 +24,8 @@ from headrace.stores.layout import MIB
 WINDOW_BYTES = 64 * MIB
 """Rows are shuffled among this much of a data set: 64 chunks of the usual size."""
 IN_ORDER_BYTES = 16 * MIB
+PIECE_BYTES = 1024
+"""Rows are moved in pieces of this size: NumPy keeps other threads waiting while it moves fewer than 500 items."""
 T = TypeVar("T")
 
 
@@ -214,11 +216,21 @@ class Reader:
 
 
 def _put(block: np.ndarray, places: slice | np.ndarray, values: np.ndarray) -> None:
-    """block[places] = values, each row moved whole: NumPy would go through it number by number."""
+    """block[places] = values, each row moved in large pieces: NumPy would go through it number by number."""
     if values.ndim > 1 and values.size:
-        row = np.dtype((np.void, values[0].nbytes))
-        block, values = block.reshape(-1).view(row), np.ascontiguousarray(values).reshape(-1).view(row)
+        piece = np.dtype((np.void, _piece_bytes(values[0].nbytes)))
+        block = block.reshape(len(block), -1).view(piece)
+        values = np.ascontiguousarray(values).reshape(len(values), -1).view(piece)
+        if values.shape[1] == 1:
+            block, values = block[:, 0], values[:, 0]
     block[places] = values
+
+
+@cache
+def _piece_bytes(row_bytes: int) -> int:
+    """How much of a row is moved as one item: at most PIECE_BYTES, unless its size has no such divisor."""
+    most = range(-(-row_bytes // PIECE_BYTES), row_bytes // 64 + 1)
+    return next((row_bytes // count for count in most if row_bytes % count == 0), row_bytes)
 
 
 def _rows_of(pieces: np.ndarray) -> np.ndarray:
