@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from headrace.collection.finished import read_all
+from headrace.collection.pages import render_index
 from headrace.report import render
 from headrace.results import Results
+from sample_experiments import write_results
 from sample_results import broken_quickstart, hostile, oddities, quickstart, unconverged
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -183,3 +186,27 @@ def test_without_scripts_the_numbers_are_still_there(browser, tmp_path):
     assert "Charts need JavaScript" in page.locator("noscript").inner_text()
     assert page.locator("table.results").first.is_visible()
     context.close()
+
+
+def test_the_index_of_all_results_is_searched_without_a_request(browser, tmp_path):
+    write_results(tmp_path, "first", description="Are digits hard?")
+    write_results(tmp_path, "second", description="Is <b>noise</b> harmless?")
+    path = tmp_path / "index.html"
+    path.write_text(render_index(tmp_path, read_all(tmp_path)[0]), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1000, "height": 800}, color_scheme="dark")
+    complaints, requests = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    rows = page.locator("section[aria-labelledby=all] tbody tr")
+    assert [row.locator("th").inner_text() for row in rows.all()] == ["first", "second"]
+    page.get_by_label("Search").fill("NOISE harm")
+    assert [row.is_visible() for row in rows.all()] == [False, True]
+    assert "of 4 lines" in page.get_by_role("status").inner_text()
+    page.get_by_label("Search").fill("")
+    assert all(row.is_visible() for row in rows.all())
+    assert requests == [path.as_uri()]
+    rows.first.get_by_role("link").click()
+    assert page.url == (tmp_path / "first" / "report.html").as_uri()
+    assert complaints == []
+    page.close()

@@ -61,6 +61,16 @@ def test_the_result_explains_itself(finished_once: Project) -> None:
     assert verified.returncode == 0, verified.stdout
 
 
+def test_collect_lists_the_results_that_are_there(finished_once: Project) -> None:
+    done = finished_once.snakemake("collect")
+    assert done.returncode == 0, done.stdout
+    assert "results/index.html" in done.stdout
+    assert 'href="small/report.html"' in (finished_once.folder / "results/index.html").read_text()
+    compared = finished_once.headrace("compare", "results/small", "results/small")
+    assert compared.returncode == 0, compared.stderr
+    assert "config: the same" in compared.stdout
+
+
 def test_the_resolved_experiment_is_the_same_experiment(finished: Project) -> None:
     done = finished.snakemake("--configfile", "results/small/experiment.yaml", "-n")
     assert "Nothing to be done" in done.stdout

@@ -24,6 +24,9 @@ from headrace.schedulers.base import Survey, load_scheduler
 LOOKING = frozenset({"-n", "--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--summary"})
 """Options with which Snakemake only looks: it takes no lock then, and may do so beside a workflow that works."""
 
+COLLECT = "collect"
+"""The rule that makes one page of all results; it needs no experiment."""
+
 SCHEDULER_OF = {"slurm": "slurm", "cluster-generic": "pbs"}
 """Which scheduler the jobs of one of Snakemake's executors go to."""
 
@@ -124,6 +127,13 @@ class Workflow:
         """A file of the experiment's results."""
         assert self.plan is not None
         return str(self.site.results / self.plan.experiment.name / file)
+
+    @property
+    def made(self) -> str:
+        """What a person asked for, and where it is now."""
+        if COLLECT in sys.argv:
+            return f"index of all results: {self.site.results / 'index.html'}"
+        return f"report: {self.result('report.html')}"
 
     def last(self, stage: str) -> str:
         """The id of the one job of `report` or `gate`."""

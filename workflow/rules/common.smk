@@ -27,6 +27,7 @@ localrules:
     experiment,
     report,
     gate,
+    collect,
 
 
 onstart:
@@ -34,4 +35,4 @@ onstart:
 
 
 onsuccess:
-    print(f"report: {HEADRACE.result('report.html')}", file=sys.stderr)
+    print(HEADRACE.made, file=sys.stderr)

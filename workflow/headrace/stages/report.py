@@ -231,7 +231,7 @@ def _shown(folder: Path, task: str) -> dict[str, Any]:
 
 
 def _step(root: Path, step: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> dict[str, Any]:
-    keys = ("digest", "start", "end", "seconds", "status", "reason")
+    keys = ("digest", "code", "start", "end", "seconds", "status", "reason")
     said = (
         {key: manifest[key] for key in keys}
         if manifest

@@ -1,0 +1,80 @@
+"""Results are read back as they were, and what is damaged is said in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from headrace.collection.finished import Line, read_all, read_finished
+from headrace.errors import InputError
+from sample_results import broken_quickstart, quickstart
+
+
+def test_every_line_has_its_main_metric_for_every_seed(write) -> None:
+    finished = read_finished(write("one"))
+    runs = [run for run in quickstart().runs if run.family == "fnn" and run.point == {"learning_rate": 0.003}]
+    line = Line("digits", "classification", "fnn", "pixels", "learning_rate=0.003")
+    expected = {run.seed: m.value for run in runs for m in run.metrics if (m.metric, m.split) == ("accuracy", "test")}
+    assert finished.of(line, "test") == expected
+    assert len(expected) == 3
+    # The table has a column of the swept learning rate for models that are not swept, too.
+    assert Line("digits", "classification", "cnn", "pixels", "") in finished.values
+    assert finished.num_runs == 15
+
+
+def test_failed_and_missing_runs_are_no_results(write) -> None:
+    finished = read_finished(write("broken", broken_quickstart()))
+    done = sum(run.status == "done" for run in broken_quickstart().runs)
+    assert finished.num_runs == done < 15
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("experiment.yaml", "a: [b"),
+        ("experiment.yaml", "- 3"),
+        ("experiment.yaml", "description: without a name"),
+        ("provenance.json", '{"artifacts": []}'),
+        ("provenance.json", '{"artifacts": [], "environment": {"versions": 3}}'),
+        ("provenance.json", "{"),
+        ("results.csv", "run,seed\n1,2\n"),
+        ("results.csv", ""),
+        (
+            "results.csv",
+            "dataset,model,features,task,run,seed,split,metric,value\nd,m,f,regression,none,0,test,rmse,1\n",
+        ),
+        ("results.csv", None),
+        ("experiment.yaml", None),
+    ],
+)
+def test_damaged_results_are_one_line(write, file: str, content: str | None) -> None:
+    folder = write("one")
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_text(content)
+    with pytest.raises(InputError) as caught:
+        read_finished(folder)
+    (line,) = caught.value.problems
+    assert str(folder) in line
+    assert "again" in line
+
+
+def test_a_seed_that_appears_twice_is_refused(write) -> None:
+    folder = write("one")
+    lines = (folder / "results.csv").read_text().splitlines(keepends=True)
+    with (folder / "results.csv").open("a") as file:
+        file.writelines(line for line in lines[1:] if ",test,accuracy," in line)
+    with pytest.raises(InputError, match="appears twice"):
+        read_finished(folder)
+
+
+def test_all_results_are_found_and_damaged_ones_named(write, tmp_path: Path) -> None:
+    write("b")
+    write("a")
+    (write("c") / "results.csv").unlink()
+    (tmp_path / "results" / "no-results").mkdir()
+    found, problems = read_all(tmp_path / "results")
+    assert [finished.name for finished in found] == ["a", "b"]
+    assert len(problems) == 1
+    assert str(tmp_path / "results" / "c") in problems[0]
+    assert read_all(tmp_path / "nowhere") == ([], [])

@@ -1,0 +1,75 @@
+"""The index of all results and the page of a comparison."""
+
+import dataclasses
+from pathlib import Path
+
+from headrace.__main__ import main
+from headrace.collection.finished import read_all
+from headrace.collection.pages import render_index
+from sample_results import HOSTILE, quickstart
+
+
+def test_collect_writes_an_index_with_the_best_of_each_dataset(write, tmp_path: Path, capsys) -> None:
+    write("first")
+    without = dataclasses.replace(quickstart(), runs=[run for run in quickstart().runs if run.family != "cnn"])
+    write("second", without)
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 0
+    page = (tmp_path / "results" / "index.html").read_text()
+    assert "2 experiments" in capsys.readouterr().out
+    # One data set in both, so that one line of it is the best: the cnn that only the first has.
+    best = page[page.index('id="best"') : page.index('id="all"')]
+    rows = best.count("<tr data-text>")
+    assert rows == 2
+    assert "<td>cnn</td>" in best
+    assert '<a href="first/report.html">first</a>' in best
+    assert '<a href="second/report.html">second</a>' in page
+
+
+def test_what_is_damaged_is_left_out_and_said(write, tmp_path: Path, capsys) -> None:
+    write("good")
+    (write("bad") / "results.csv").unlink()
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 1
+    assert "bad" in capsys.readouterr().out
+    assert "good/report.html" in (tmp_path / "results" / "index.html").read_text()
+
+
+def test_without_results_there_is_one_line_and_no_file(tmp_path: Path, capsys) -> None:
+    assert main(["collect", "--results", str(tmp_path)]) == 2
+    assert "run an experiment first" in capsys.readouterr().err
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_data_of_the_same_name_and_other_content_are_told_apart(write, tmp_path: Path) -> None:
+    write("first")
+    other = [dataclasses.replace(quickstart().datasets[0], digest="f" * 64)]
+    write("second", dataclasses.replace(quickstart(), datasets=other))
+    found, _ = read_all(tmp_path / "results")
+    page = render_index(tmp_path / "results", found)
+    best = page[page.index('id="best"') : page.index('id="all"')]
+    assert best.count("<tr data-text>") == 4
+
+
+def test_hostile_words_stay_text(write, tmp_path: Path) -> None:
+    write("hostile", description=HOSTILE)
+    found, _ = read_all(tmp_path / "results")
+    page = render_index(tmp_path / "results", found)
+    assert "<img" not in page
+    assert "&lt;img src=x" in page
+
+
+def test_compare_prints_and_writes_a_page(write, tmp_path: Path, capsys) -> None:
+    first, second = write("one"), write("two", description=HOSTILE)
+    page = tmp_path / "compared.html"
+    assert main(["compare", str(first), str(second), "--html", str(page)]) == 0
+    assert "the same, seed by seed" in capsys.readouterr().out
+    text = page.read_text()
+    assert text.count("the same, seed by seed") == 5
+    assert "<img" not in text
+
+
+def test_compare_refuses_what_is_no_result(write, tmp_path: Path, capsys) -> None:
+    first = write("one")
+    assert main(["compare", str(first), str(tmp_path / "nowhere")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert main(["compare", str(first), str(first), "--html", str(tmp_path / "none" / "page.html")]) == 2
+    assert "no such folder" in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""Two finished experiments held against each other: what was asked, what it was computed with, what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.collection.finished import Finished, Line, main_metric
+from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from headrace.significance import Difference, correct, difference
+
+LEVEL = 0.05
+"""Above it, a corrected p value lets no difference be claimed."""
+ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that is not the same in both."""
+
+    what: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the tables of results that both have."""
+
+    line: Line
+    metric: str
+    first: float
+    """Mean over seeds on the test split."""
+    second: float
+    num_seeds: tuple[int, int]
+    difference: Difference
+    p_value: float
+    """Corrected for the number of lines that are compared."""
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Differences:
+    """All that two experiments differ in."""
+
+    config: Sequence[Change]
+    data: Sequence[Change]
+    code: Sequence[Change]
+    environment: Sequence[Change]
+    outcomes: Sequence[Outcome]
+    only_first: Sequence[Line]
+    only_second: Sequence[Line]
+
+
+def find_differences(first: Finished, second: Finished) -> Differences:
+    """Hold the second against the first."""
+    shared = [line for line in first.values if line in second.values]
+    return Differences(
+        config=list(_changes(dict(_flatten(first.settings)), dict(_flatten(second.settings)))),
+        data=list(_changes(_digests(first), _digests(second))),
+        code=_find_code(first, second),
+        environment=list(_changes(first.versions, second.versions)),
+        outcomes=_judge_all(first, second, shared),
+        only_first=[line for line in first.values if line not in second.values],
+        only_second=[line for line in second.values if line not in first.values],
+    )
+
+
+def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
+    """What stands in one alone, or differs."""
+    for name in dict.fromkeys([*first, *second]):
+        one, two = (json.dumps(side[name], default=str) if name in side else ABSENT for side in (first, second))
+        if one != two:
+            yield Change(name, _plain(one), _plain(two))
+
+
+def _plain(text: str) -> str:
+    """Text without the quotes of JSON where nothing is lost by that."""
+    bare = text[1:-1]
+    return bare if text.startswith('"') and bare.isprintable() and "\\" not in bare else text
+
+
+def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by their path: `models.fnn.hidden`. Members of a list go by their names where they all have one."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flatten(item, f"{path}.{key}" if path else str(key))
+        return
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        names = [str(item.get("name", place)) for place, item in enumerate(value)]
+        if len(set(names)) < len(names):
+            names = [str(place) for place in range(len(value))]
+        for name, item in zip(names, value, strict=True):
+            yield from _flatten(item, f"{path}.{name}")
+        return
+    yield path, value
+
+
+def _digests(finished: Finished) -> dict[str, str]:
+    """What each dataset and each of its features hold."""
+    data = [entry for entry in finished.artifacts if entry["label"][0] in ("shard", "preprocess")]
+    return {" ".join(map(str, entry["label"])): entry["digest"][:12] or entry["status"] for entry in data}
+
+
+def _find_code(first: Finished, second: Finished) -> list[Change]:
+    """Stages whose code differs, by what they made in both, where both results say what code that was."""
+    codes: list[dict[str, str]] = []
+    for finished in (first, second):
+        codes.append({json.dumps(entry["label"]): str(entry.get("code") or "") for entry in finished.artifacts})
+    found: dict[str, Change] = {}
+    for label, one in codes[0].items():
+        two = codes[1].get(label, "")
+        parts = json.loads(label)
+        what = f"{parts[0]} {parts[2] if parts[0] in ('train', 'evaluate') else parts[1]}"
+        if one and two and one != two:
+            found.setdefault(what, Change(what, one[:12], two[:12]))
+    return list(found.values())
+
+
+def _judge_all(first: Finished, second: Finished, lines: Sequence[Line]) -> list[Outcome]:
+    pairs = [(first.of(line, "test"), second.of(line, "test")) for line in lines]
+    found = [difference(one, two) for one, two in pairs]
+    corrected = correct([each.p_value for each in found])
+    return [
+        Outcome(
+            line=line,
+            metric=main_metric(line.task),
+            first=_mean(one),
+            second=_mean(two),
+            num_seeds=(len(one), len(two)),
+            difference=each,
+            p_value=p_value,
+            verdict=_say(line, one, two, each, p_value),
+        )
+        for line, (one, two), each, p_value in zip(lines, pairs, found, corrected, strict=True)
+    ]
+
+
+def _say(line: Line, one: Mapping[int, float], two: Mapping[int, float], found: Difference, p_value: float) -> str:
+    """What may be claimed, in words."""
+    if one and one == two:
+        return "the same, seed by seed"
+    if math.isnan(found.value):
+        return "cannot be compared: a value is missing or is not a number"
+    if math.isnan(found.p_value):
+        if len(one) < 2 or len(two) < 2:
+            return "one seed cannot tell a difference from chance"
+        return "differs by the same for every seed: there is no chance in it to test against"
+    if p_value > LEVEL:
+        return "no difference can be claimed"
+    return _direction(main_metric(line.task), found.value)
+
+
+def _direction(metric: str, value: float) -> str:
+    if metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER:
+        return "larger" if value > 0 else "smaller"
+    return "better" if (value < 0) == (metric in LOWER_IS_BETTER) else "worse"
+
+
+def _mean(values: Mapping[int, float]) -> float:
+    return math.fsum(values.values()) / len(values) if values else math.nan

@@ -1,0 +1,54 @@
+"""compare, collect: what is asked about several results."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from headrace.commands.base import Add
+from headrace.errors import InputError
+
+
+def register(add: Add) -> None:
+    """Their options."""
+    command = add("compare", compare, "show what differs between two results, and whether that is more than chance")
+    command.add_argument("first", type=Path, metavar="A", help="a folder of results, as results/NAME")
+    command.add_argument("second", type=Path, metavar="B", help="another one, which is held against it")
+    command.add_argument("--html", type=Path, metavar="FILE", help="write it as a page too")
+    command = add("collect", collect, "write one page over all results that are there")
+    command.add_argument("--results", help="folder of the results")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print all differences; exit code 2 for what are no results."""
+    from headrace.collection.differences import find_differences
+    from headrace.collection.finished import read_finished
+    from headrace.collection.text import describe
+
+    first, second = read_finished(options.first), read_finished(options.second)
+    found = find_differences(first, second)
+    print(describe(first, second, found))
+    if options.html is not None:
+        from headrace.collection.pages import render_comparison
+        from headrace.provenance import write_atomically
+
+        if not options.html.parent.is_dir():
+            raise InputError(f"--html {options.html}: no such folder: {options.html.parent}")
+        write_atomically(options.html, render_comparison(first, second, found).encode())
+    return 0
+
+
+def collect(options: argparse.Namespace) -> int:
+    """Write results/index.html and print where; what is damaged is left out, said so, and gives exit code 1."""
+    from headrace.collection.finished import read_all
+    from headrace.collection.pages import render_index
+    from headrace.plan import Site
+    from headrace.provenance import write_atomically
+
+    root = Site.of({"results": options.results}).results
+    found, problems = read_all(root)
+    if not found and not problems:
+        raise InputError(f"{root}: no results are there yet: run an experiment first")
+    write_atomically(root / "index.html", render_index(root, found).encode())
+    print("\n".join([*problems, f"{len(found)} experiments: {root / 'index.html'}"]))
+    return 1 if problems else 0
