@@ -62,7 +62,8 @@ def test_the_result_explains_itself(finished_once: Project) -> None:
 
 
 def test_collect_lists_the_results_that_are_there(finished_once: Project) -> None:
-    done = finished_once.snakemake("collect")
+    # Not at once behind --configfile, which takes every word that follows for a file.
+    done = finished_once.snakemake("--cores", "2", "collect")
     assert done.returncode == 0, done.stdout
     assert "results/index.html" in done.stdout
     assert 'href="small/report.html"' in (finished_once.folder / "results/index.html").read_text()
