@@ -44,6 +44,7 @@ from headrace.figures.numbers import (
     format_seconds,
     format_share,
 )
+from headrace.figures.pairs import pair_with
 from headrace.figures.theme import assign_colours, vegalite_version
 from headrace.results import DatasetResult, Results, RunResult
 
@@ -131,6 +132,7 @@ def _describe_comparison(
         "selection_split": comparison.selection_split,
         "answer": answer(comparison),
         "table": _make_table(comparison, results.baseline),
+        "pairs": pair_with(comparison, results.baseline),
         "runs": _make_run_table(comparison),
         "seeds": draw_seeds(comparison, colours),
         "num_candidates": len(comparison.candidates),

@@ -26,6 +26,10 @@ class Difference:
     """Whether it rests on the differences seed by seed."""
 
 
+NOTHING = Difference(math.nan, math.nan, math.nan, math.nan, is_paired=False)
+"""What can be said without values."""
+
+
 def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
     """Compare the values of two sets of runs by seed.
 
@@ -34,7 +38,7 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
     """
     one, two = list(first.values()), list(second.values())
     if not one or not two or not all(map(math.isfinite, one + two)):
-        return Difference(math.nan, math.nan, math.nan, math.nan, is_paired=False)
+        return NOTHING
     value, is_paired = _mean(two) - _mean(one), first.keys() == second.keys()
     if is_paired:
         each = [second[seed] - first[seed] for seed in sorted(first)]

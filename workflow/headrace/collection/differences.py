@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.collection.finished import Finished, Line, main_metric
-from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from headrace.figures.pairs import judge
 from headrace.significance import Difference, correct, difference
 
-LEVEL = 0.05
-"""Above it, a corrected p value lets no difference be claimed."""
 ABSENT = "-"
 
 
@@ -133,31 +131,10 @@ def _judge_all(first: Finished, second: Finished, lines: Sequence[Line]) -> list
             num_seeds=(len(one), len(two)),
             difference=each,
             p_value=p_value,
-            verdict=_say(line, one, two, each, p_value),
+            verdict=judge(main_metric(line.task), one, two, each, p_value),
         )
         for line, (one, two), each, p_value in zip(lines, pairs, found, corrected, strict=True)
     ]
-
-
-def _say(line: Line, one: Mapping[int, float], two: Mapping[int, float], found: Difference, p_value: float) -> str:
-    """What may be claimed, in words."""
-    if one and one == two:
-        return "the same, seed by seed"
-    if math.isnan(found.value):
-        return "cannot be compared: a value is missing or is not a number"
-    if math.isnan(found.p_value):
-        if len(one) < 2 or len(two) < 2:
-            return "one seed cannot tell a difference from chance"
-        return "differs by the same for every seed: there is no chance in it to test against"
-    if p_value > LEVEL:
-        return "no difference can be claimed"
-    return _direction(main_metric(line.task), found.value)
-
-
-def _direction(metric: str, value: float) -> str:
-    if metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER:
-        return "larger" if value > 0 else "smaller"
-    return "better" if (value < 0) == (metric in LOWER_IS_BETTER) else "worse"
 
 
 def _mean(values: Mapping[int, float]) -> float:

@@ -32,6 +32,7 @@ COMPUTES = (
     "report",
     "crate",
     "metrics",
+    "significance",
     "statistics",
     "tries.usage",
     "stores.arrays",
@@ -43,6 +44,7 @@ COMPUTES = (
     "figures.convergence",
     "figures.images",
     "figures.numbers",
+    "figures.pairs",
     "figures.theme",
 )
 CONVERGENCE = ".convergence.json"

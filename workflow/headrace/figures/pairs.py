@@ -1,0 +1,97 @@
+"""Every model against the baseline: how large the difference is, how sure, and what may be said of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, Candidate, Comparison
+from headrace.figures.numbers import format_number
+from headrace.significance import NOTHING, Difference, correct, difference
+
+LEVEL = 0.05
+"""A corrected p value above it lets no difference be claimed."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The chosen candidate of a model beside that of the baseline, on the split that answers the question."""
+
+    candidate: Candidate
+    baseline: Candidate
+    difference: Difference
+    """Of the means of the main metric, candidate minus baseline."""
+    p_value: float
+    """Corrected for all models that are compared with the baseline."""
+    probability: float
+    """That a run of the candidate is better than one of the baseline, ties counted half; nan without runs."""
+    sentence: str
+
+
+def pair_with(comparison: Comparison, baseline: str | None) -> list[Pair]:
+    """Compare the best candidate of every model with the baseline's; nothing without a baseline that has a result."""
+    reference = comparison.best.get(baseline or "")
+    if reference is None:
+        return []
+    others = [candidate for candidate in comparison.best.values() if candidate is not reference]
+    values = [(by_seed(comparison, reference), by_seed(comparison, other)) for other in others]
+    found = [difference(one, two) if one and two else NOTHING for one, two in values]
+    corrected = correct([each.p_value for each in found])
+    return [
+        Pair(
+            candidate=other,
+            baseline=reference,
+            difference=each,
+            p_value=p_value,
+            probability=probability_of_improvement(comparison.metric, one, two),
+            sentence=_say(comparison.metric, reference, other, judge(comparison.metric, one, two, each, p_value), each),
+        )
+        for other, (one, two), each, p_value in zip(others, values, found, corrected, strict=True)
+    ]
+
+
+def by_seed(comparison: Comparison, candidate: Candidate) -> dict[int, float]:
+    """The main metric for every seed; nothing where a seed was run twice, since nobody knows which run counts."""
+    values = candidate.values(comparison.metric, comparison.split)
+    found = {run.seed: value.value for run, value in values}
+    return found if len(found) == len(values) else {}
+
+
+def judge(metric: str, one: Mapping[int, float], two: Mapping[int, float], found: Difference, p_value: float) -> str:
+    """What may be claimed of the second beside the first, from values by seed and a corrected p value."""
+    if one and one == two:
+        return "the same, seed by seed"
+    if math.isnan(found.value):
+        return "cannot be compared: a value is missing or is not a number"
+    if math.isnan(found.p_value):
+        if len(one) < 2 or len(two) < 2:
+            return "one seed cannot tell a difference from chance"
+        return "differs by the same for every seed: there is no chance in it to test against"
+    if p_value > LEVEL:
+        return "no difference can be claimed"
+    if metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER:
+        return "larger" if found.value > 0 else "smaller"
+    return "better" if (found.value < 0) == (metric in LOWER_IS_BETTER) else "worse"
+
+
+def probability_of_improvement(metric: str, one: Mapping[int, float], two: Mapping[int, float]) -> float:
+    """How often a run of the second is better than one of the first, ties counted half (Agarwal et al. 2021,
+    "Deep Reinforcement Learning at the Edge of the Statistical Precipice"); the Mann-Whitney statistic as a share.
+    """
+    pairs = [(first, second) for first in one.values() for second in two.values()]
+    if not pairs or metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER or any(map(math.isnan, [*sum(pairs, ())])):
+        return math.nan
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return sum((sign * second > sign * first) + (second == first) / 2 for first, second in pairs) / len(pairs)
+
+
+def _say(metric: str, reference: Candidate, other: Candidate, verdict: str, found: Difference) -> str:
+    """A sentence for a paper."""
+    if verdict in ("better", "worse", "larger", "smaller"):
+        by = f"its mean {metric} differs by {format_number(found.value, 3)}"
+        interval = f"95 % interval {format_number(found.low, 3)} to {format_number(found.high, 3)}"
+        return f"{other.name} is {verdict} than {reference.name}: {by} ({interval})."
+    if verdict == "no difference can be claimed":
+        return f"Between {other.name} and {reference.name} no difference can be claimed."
+    return f"{other.name} beside {reference.name}: {verdict}."
