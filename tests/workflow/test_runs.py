@@ -61,15 +61,33 @@ def test_the_result_explains_itself(finished_once: Project) -> None:
     assert verified.returncode == 0, verified.stdout
 
 
-def test_collect_lists_the_results_that_are_there(finished_once: Project) -> None:
+def test_collect_lists_the_results_that_are_there(finished: Project) -> None:
     # Not at once behind --configfile, which takes every word that follows for a file.
-    done = finished_once.snakemake("--cores", "2", "collect")
+    done = finished.snakemake("--cores", "2", "collect")
     assert done.returncode == 0, done.stdout
     assert "results/index.html" in done.stdout
-    assert 'href="small/report.html"' in (finished_once.folder / "results/index.html").read_text()
-    compared = finished_once.headrace("compare", "results/small", "results/small")
+    assert 'href="small/report.html"' in (finished.folder / "results/index.html").read_text()
+    compared = finished.headrace("compare", "results/small", "results/small")
     assert compared.returncode == 0, compared.stderr
     assert "config: the same" in compared.stdout
+
+
+def test_a_report_is_written_from_what_is_there_by_now(finished: Project) -> None:
+    page = finished.folder / "results/small/report.html"
+    whole = page.read_text()
+    (judged,) = (finished.folder / "artifacts/evaluate").glob("*vae*")
+    aside = judged.rename(finished.folder / "aside")
+    done = finished.headrace("report", "results/small")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "report: results/small/report.html"
+    assert "Of 9 runs, 1 is missing: every number here rests on the other 8." in page.read_text()
+    assert not judged.exists()
+    aside.rename(judged)
+    assert finished.headrace("report", "results/small").returncode == 0
+    assert page.read_text() == whole
+    unknown = finished.headrace("report", "results/unknown")
+    assert unknown.returncode == 2
+    assert "no workflow of unknown has begun" in unknown.stderr
 
 
 def test_the_resolved_experiment_is_the_same_experiment(finished: Project) -> None:

@@ -157,7 +157,11 @@ class Plan:
     def write_specs(self) -> None:
         """Write down what every job is to do, for stages that run elsewhere or later."""
         for job in self.jobs:
-            write_json_if_new(spec_path(self.site.artifacts, job.stage, job.id), job.describe())
+            path = spec_path(self.site.artifacts, job.stage, job.id)
+            write_json_if_new(path, job.describe())
+            if job.stage == "report":
+                # Of several plans of an experiment, this is the one that is worked on.
+                os.utime(path)
 
     def _shard(self, name: str) -> Artifact:
         dataset, content = self.experiment.datasets[name], self.experiment.contents.get(name)

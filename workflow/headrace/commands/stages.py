@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import importlib
 import os
 import traceback
@@ -28,7 +29,16 @@ def register(add: Add) -> None:
     """A command for every stage."""
     for stage in STAGES:
         command = add(stage, run_stage, f"the stage {stage}, as the workflow calls it")
-        command.add_argument("receipt", type=Path, metavar="RECEIPT", help=f"ARTIFACTS/.receipts/{stage}/JOB.ok")
+        receipt = f"ARTIFACTS/.receipts/{stage}/JOB.ok"
+        if stage == "report":
+            command.description = (
+                "write the report of results/NAME from what is there by now, or as the workflow calls it"
+            )
+            command.set_defaults(run=report)
+            command.add_argument("receipt", type=Path, metavar="RESULT|RECEIPT", help=f"results/NAME, or {receipt}")
+            command.add_argument("--artifacts", metavar="FOLDER", help="folder of the artifacts, beside RESULT")
+        else:
+            command.add_argument("receipt", type=Path, metavar="RECEIPT", help=receipt)
         for request in REQUESTS:
             option = f"--{request.replace('_', '-')}"
             used = (
@@ -44,6 +54,29 @@ def register(add: Add) -> None:
                 "--worker-memory-mib", type=int, default=1024, metavar="MIB", help="memory of a worker"
             )
             command.add_argument("--cluster-options", default="", metavar="KEY=VALUE,...", help="more for this kind")
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the report from what is there by now; with a receipt, as a stage of the workflow."""
+    if options.receipt.suffix == ".ok":
+        return run_stage(options)
+    from headrace.artifacts import receipt_path, spec_path
+    from headrace.jobs import Job
+    from headrace.logs import start_logging
+    from headrace.plan import Site
+
+    start_logging()
+    name, artifacts = options.receipt.resolve().name, Site.of({"artifacts": options.artifacts}).artifacts
+    specs = list(spec_path(artifacts, "report", name).parent.glob(f"{glob.escape(name)}-????????.json"))
+    if not specs:
+        raise InputError(
+            f"{options.receipt}: no workflow of {name} has begun in {artifacts}: run it, or name --artifacts"
+        )
+    newest = max(specs, key=lambda path: path.stat().st_mtime_ns)
+    job = Job(receipt_path(artifacts, "report", newest.stem))
+    _call(job, None, job.stop)
+    print(f"report: {Path(job.spec['results']) / name / 'report.html'}")
+    return 0
 
 
 def run_stage(options: argparse.Namespace) -> int:
