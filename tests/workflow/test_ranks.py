@@ -26,7 +26,7 @@ EXPERIMENT: dict[str, Any] = {
     "name": "shared",
     "datasets": {"tumours": {"kind": "breast_cancer"}},
     "models": [{"kind": "fnn", "hidden": [8], "world_size": 2}],
-    "training": {"epochs": 150, "batch_size": 64, "learning_rate": 0.0001, "device": "cpu"},
+    "training": {"epochs": 80, "batch_size": 64, "learning_rate": 0.0001, "device": "cpu"},
     "evaluation": {"bootstrap": 5},
 }
 TIMEOUT_S = 90
@@ -103,7 +103,7 @@ def test_a_run_that_was_stopped_and_lost_a_rank_ends_with_the_bits_of_one_that_w
     place: Place, tmp_path: Path
 ) -> None:
     process = place.start()
-    read_until(process, "rank 0: epoch 1 of 150")
+    read_until(process, "rank 0: epoch 1 of 80")
     ranks = ranks_of(process)
     assert set(ranks) == {0, 1}
     assert all(
@@ -142,7 +142,7 @@ def test_a_run_that_was_stopped_and_lost_a_rank_ends_with_the_bits_of_one_that_w
     assert whole["execution"]["resumed_from_epoch"] == 0
     assert whole["outputs"] == interrupted["outputs"]
 
-    assert len(read_json(place.folder / "curves.json")) == 150
+    assert len(read_json(place.folder / "curves.json")) == 80
     weights = load_arrays(place.folder / "weights.safetensors")
     assert sum(values.size for values in weights.values()) == read_json(place.folder / "summary.json")["num_parameters"]
 

@@ -66,7 +66,7 @@ def _train(task: Task, options: argparse.Namespace, stop: Stop, rank: int) -> Ou
 
     device, work = task.spec["training"]["device"], Making(options.into)
     try:
-        _take_device(task.id, device)
+        distributed.take_device(device, int(os.environ["LOCAL_RANK"]))
         ranks = distributed.join(rank, int(os.environ["WORLD_SIZE"]), device, options.store)
         train_one(task, work, open_data(task), stop, ranks)
     except StoppedError as error:
@@ -80,17 +80,3 @@ def _train(task: Task, options: argparse.Namespace, stop: Stop, rank: int) -> Ou
     if work.failure is None:
         distributed.leave()
     return Outcome(rank, time.time(), failure=work.failure, execution=work.execution)
-
-
-def _take_device(run: str, device: str) -> None:
-    """Every rank takes a GPU of its own."""
-    import torch
-
-    rank, local, num_gpus = os.environ["RANK"], int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if device == "cuda":
-        if num_gpus <= local:
-            raise StageError(
-                f"train {run}: its rank {rank} finds no GPU of its own among {num_gpus}; give the job one a rank, "
-                "or plan with --config device=cpu"
-            )
-        torch.cuda.set_device(local)

@@ -17,9 +17,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import GradBucket
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from headrace.errors import StageError
 from headrace.schedulers.base import Cause
 from headrace.tries.stopping import Stop
 
@@ -105,7 +107,7 @@ def sum_rows(rows: Tensor) -> Tensor:
     return total
 
 
-def mean_in_order(world_size: int, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def mean_in_order(world_size: int, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """The mean of the ranks' gradients, added up in their order whatever bucket a gradient is in.
 
     A ring adds each part of a bucket in another order, and buckets are cut anew after the first step: a run that was
@@ -118,7 +120,7 @@ def mean_in_order(world_size: int, bucket: dist.GradBucket) -> torch.futures.Fut
     dist.all_to_all_single(received, sent)
     mean = sum_rows(received.view(world_size, part)) / world_size
     dist.all_gather(list(received.view(world_size, part)), mean)
-    devices = [flat.device] if flat.device.type == "cuda" else []
+    devices: list[torch.device | int | str] = [flat.device] if flat.device.type == "cuda" else []
     future: torch.futures.Future[Tensor] = torch.futures.Future(devices=devices)
     future.set_result(received[: len(flat)])
     return future
@@ -150,6 +152,18 @@ class SharedStop(Stop):
         seen = torch.tensor([CAUSES.index(self._own.cause), now], dtype=torch.float64)
         dist.all_reduce(seen, op=dist.ReduceOp.MAX)
         self._agreed, self._clock_s = CAUSES[int(seen[0])], float(seen[1])
+
+
+def take_device(device: str, local_rank: int) -> None:
+    """Take the GPU that is this rank's own. Raises StageError where there are not enough."""
+    if device == "cuda":
+        num_gpus = torch.cuda.device_count()
+        if num_gpus <= local_rank:
+            raise StageError(
+                f"a rank finds no GPU of its own among {num_gpus}; give the job one a rank, or plan with "
+                "--config device=cpu"
+            )
+        torch.cuda.set_device(local_rank)
 
 
 def join(rank: int, world_size: int, device: str, store: str | None) -> Ranks:
@@ -210,7 +224,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return output.to(input.dtype)
 
     def _mean(self, own: Tensor) -> Tensor:
-        total: Tensor = _Total.apply(own, self.ranks)
+        total: Tensor = _Total.apply(own, self.ranks)  # type: ignore[no-untyped-call]
         return total / self.ranks.world_size
 
     def _count(self, mean: Tensor, variance: Tensor, num_own: int) -> None:

@@ -141,7 +141,7 @@ BACKEND = "headrace"
 
 def _register() -> None:
     """A rendezvous of one machine with itself: torch's own ones open a port on all networks."""
-    from torch.distributed import HashStore
+    from torch._C._distributed_c10d import HashStore
     from torch.distributed.elastic.rendezvous import (
         RendezvousHandler,
         RendezvousInfo,
@@ -182,7 +182,8 @@ def _register() -> None:
 
 
 def _children() -> list[psutil.Process]:
-    return psutil.Process().children()
+    children: list[psutil.Process] = psutil.Process().children()
+    return children
 
 
 @contextmanager
