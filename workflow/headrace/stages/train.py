@@ -92,6 +92,10 @@ def run_over_ranks(job: Job, tasks: Sequence[Task]) -> None:
     """Train runs of several ranks each; the process of each in the pool starts them and waits."""
     own = find_own_job()
     nodes = own[1].nodes if own else ()
+    if len(nodes) < 2 and job.cores < (needed := cores_of(tasks)):
+        logger.warning(
+            "runs over ranks need %d cores, and this job has %d: their ranks wait for each other", needed, job.cores
+        )
     # A GPU, and a port where ranks of several nodes meet, serve one run at a time.
     on_gpu = tasks[0].spec["training"]["device"] == "cuda"
     places = 1 if on_gpu or len(nodes) > 1 else num_children(tasks, job.cores)
@@ -109,8 +113,13 @@ def run_pool(pool: Pool[Task], tasks: Sequence[Task]) -> None:
 
 def num_children(tasks: Sequence[Task], cores: int) -> int:
     """Runs that are trained at a time; each takes its threads, and those of all its ranks."""
+    return max(1, cores // cores_of(tasks))
+
+
+def cores_of(tasks: Sequence[Task]) -> int:
+    """What the largest of some runs computes on at a time."""
     each: int = max(task.spec["training"]["threads"] * task.spec["training"]["world_size"] for task in tasks)
-    return max(1, cores // each)
+    return each
 
 
 def open_data(task: Task) -> Data:

@@ -110,7 +110,7 @@ def judge(said: Sequence[Outcome], dead: Mapping[int, int], world_size: int, sto
 
 def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[int, int]:
     """Run all ranks as children of this process; the exit codes of those that failed."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -133,6 +133,8 @@ def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[
             elastic_launch(config, sys.executable)(*command)
         except ChildFailedError as error:
             return {rank: failure.exitcode for rank, failure in error.failures.items()}
+        except SignalException:
+            raise KeyboardInterrupt from None
     return {}
 
 
