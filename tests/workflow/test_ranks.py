@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from headrace.checkpoints import NEWEST
 from headrace.plan import Plan, Site
 from headrace.provenance import read_json, read_manifest
 from headrace.reading import check_experiment
+from headrace.schedulers import base
+from headrace.schedulers.base import OwnJob
+from headrace.schedulers.slurm.scheduler import Slurm
+from headrace.stages import train
 from headrace.stores.arrays import load_arrays
 
 EXPERIMENT: dict[str, Any] = {
@@ -99,8 +103,22 @@ def ranks_of(process: "subprocess.Popen[str]") -> dict[int, psutil.Process]:
     return found
 
 
-def test_a_run_that_was_stopped_and_lost_a_rank_ends_with_the_bits_of_one_that_was_not(
-    place: Place, tmp_path: Path
+class OnThisMachine(Slurm):
+    """Starts what belongs on another node here."""
+
+    def node_command(self, node: str, command: Sequence[str]) -> list[str]:
+        return list(command)
+
+
+def as_if_on_two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torchrun for each of two names of this machine."""
+    found = (OnThisMachine(), OwnJob(str(os.getpid()), nodes=("127.0.0.1", "localhost")))
+    for module in (base, train):
+        monkeypatch.setattr(module, "find_own_job", lambda: found)
+
+
+def test_a_run_that_was_stopped_and_lost_a_rank_ends_with_the_bits_of_one_over_two_torchruns_that_was_not(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = place.start()
     read_until(process, "rank 0: epoch 1 of 80")
@@ -135,6 +153,7 @@ def test_a_run_that_was_stopped_and_lost_a_rank_ends_with_the_bits_of_one_that_w
     place.folder.rename(tmp_path / "interrupted")
     receipt = Path(place.command[1])
     receipt.unlink()
+    as_if_on_two_nodes(monkeypatch)
     assert main(place.command) == 0
     whole = read_manifest(place.folder)
     assert whole is not None
