@@ -32,6 +32,8 @@ from headrace.tries.stopping import Stop, StoppedError
 LOOK_S = 0.2
 END_S = 20.0
 """What is left to the torchruns of other nodes when one of them has failed."""
+SEEN_S = 10.0
+WORDS = "rank-*.json"
 PORTS = range(15_000, 30_000)
 """Below those that systems hand out by themselves."""
 
@@ -73,12 +75,18 @@ def launch(arguments: Sequence[str], world_size: int, words: Path, stop: Stop, n
     StoppedError for what a rank raised, RankDiedError for one that died.
     """
     words.mkdir(parents=True, exist_ok=True)
-    for path in words.glob("rank-*.json"):
+    for path in words.glob(WORDS):
         path.unlink()
-    dead = (
-        _launch_on_nodes(arguments, world_size, stop) if len(nodes) > 1 else _launch_here(arguments, world_size, stop)
-    )
-    return judge([Outcome(**read_json(path)) for path in sorted(words.glob("rank-*.json"))], dead, world_size, stop)
+    dead: dict[int, int] = {}
+    if len(nodes) > 1:
+        _launch_on_nodes(arguments, world_size, stop)
+        # What was written on another node is seen here after a while.
+        deadline = time.monotonic() + SEEN_S
+        while len(list(words.glob(WORDS))) < world_size and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+    else:
+        dead = _launch_here(arguments, world_size, stop)
+    return judge([Outcome(**read_json(path)) for path in sorted(words.glob(WORDS))], dead, world_size, stop)
 
 
 def judge(said: Sequence[Outcome], dead: Mapping[int, int], world_size: int, stop: Stop) -> Outcome:
@@ -239,7 +247,7 @@ def node_commands(scheduler: Scheduler, own: OwnJob, arguments: Sequence[str], w
     return commands
 
 
-def _launch_on_nodes(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[int, int]:
+def _launch_on_nodes(arguments: Sequence[str], world_size: int, stop: Stop) -> None:
     """Run the ranks on all nodes of the job around this process; nobody tells the exit code of a rank."""
     from headrace.schedulers.base import find_own_job
 
@@ -265,4 +273,3 @@ def _launch_on_nodes(arguments: Sequence[str], world_size: int, stop: Stop) -> d
     codes = [step.returncode for step in steps]
     if any(codes):
         logger.error("torchrun ended with %s on the nodes of this job", ", ".join(str(code) for code in codes))
-    return {}
