@@ -142,7 +142,11 @@ class Training(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU where there is one. Part of a run's identity, since it changes bits."""
     threads: PositiveInt = 1
-    """CPU threads of one training run. Part of a run's identity, since it changes bits."""
+    """CPU threads of one training run, or of each of its ranks. Part of a run's identity, since it changes bits."""
+    world_size: PositiveInt = 1
+    """Processes that train one run together, its ranks: each computes an equal share of every batch, on a CPU core or a
+    GPU of its own, and the gradients are averaged. What is left over at the end of an epoch, fewer samples than there
+    are ranks, waits for another epoch. Part of a run's identity, since it changes bits."""
 
     @model_validator(mode="after")
     def _seeds_are_distinct(self) -> Self:
@@ -159,6 +163,17 @@ class Training(Frozen):
             return f"warmup_epochs: {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; allowed: less"
         if self.accumulate > self.batch_size:
             return f"accumulate: {self.accumulate} parts of {self.batch_size} samples; allowed: at most one a sample"
+        return self._not_shared_out() if self.world_size > 1 else None
+
+    def _not_shared_out(self) -> str | None:
+        """Why several ranks cannot train so."""
+        num, own = self.world_size, self.batch_size // self.world_size
+        if self.batch_size % num:
+            return f"world_size: {num} ranks cannot share batches of {self.batch_size} equally; allowed: its divisors"
+        if self.accumulate > own:
+            return f"accumulate: {self.accumulate} parts of {own} samples a rank; allowed: at most one a sample"
+        if self.compile != "never":
+            return f"compile: {self.compile} was not tried with world_size {num}; allowed: never"
         return None
 
 

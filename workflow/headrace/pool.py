@@ -24,6 +24,7 @@ from typing import Generic, Protocol, TypeVar
 
 from headrace.errors import InputError, StageError
 from headrace.logs import logger, name_in_log
+from headrace.processes import describe
 from headrace.tries.stopping import Stop, StoppedError
 
 LOOK_S = 0.5
@@ -169,7 +170,7 @@ class Pool(Generic[P]):
 
 def _main(work: Callable[[P], None], piece: P, sender: Connection, environment: Mapping[str, str], parent: int) -> None:
     """The life of a process."""
-    _end_with(parent)
+    end_with(parent)
     os.environ.update(environment)
     name_in_log(piece.id)
     try:
@@ -186,19 +187,9 @@ def _main(work: Callable[[P], None], piece: P, sender: Connection, environment: 
         sender.send(Told(message, None, isinstance(error, OSError)))
 
 
-def _end_with(parent: int) -> None:
-    """Nobody goes on working for a process that was killed: another one may do the same work by now."""
+def end_with(parent: int) -> None:
+    """End this process when its parent does: another one may do by now what was done for one that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def describe(code: int) -> str:
-    """An exit code in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,3 +36,13 @@ class Process:
     def is_gone(self) -> bool:
         """Whether it is proved to have ended; never so for another host's."""
         return self.host == socket.gethostname() and self.find() is None
+
+
+def describe(code: int) -> str:
+    """The exit code of a process in words; a negative one is a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -139,6 +139,15 @@ def test_the_largest_job_of_a_rule_counts():
     assert found["train_fnn"]["runtime"] == max(request["runtime"] for request in each) > 60
 
 
+def test_every_rank_of_a_run_takes_memory_and_its_threads():
+    models = [{"kind": "fnn", "world_size": 4, "threads": 2}, {"kind": "fnn", "name": "alone", "threads": 3}]
+    found = default_requests(plan(models=models))
+    alone = default_requests(plan())["train_fnn"]["mem_mb"]
+    assert found["train_fnn"]["threads"] == 8
+    assert 3 * alone < found["train_fnn"]["mem_mb"] <= 4 * alone
+    assert found["evaluate"]["mem_mb"] == default_requests(plan())["evaluate"]["mem_mb"]
+
+
 def test_a_gpu_brings_libraries_along():
     found = default_requests(plan(site=Site(device="cuda")))
     assert found["train_fnn"]["mem_mb"] == found["evaluate"]["mem_mb"] == 2048 + 2560

@@ -13,10 +13,8 @@ from typing import Any
 
 from headrace.clusters.base import Place
 from headrace.errors import StageError
-from headrace.schedulers.base import JobState, OwnJob
+from headrace.schedulers.base import JobState, OwnJob, step_environment
 
-KEPT = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
-"""What srun needs to know of the job around it; the rest describes the step that this process runs in."""
 END_S = 10.0
 
 
@@ -113,15 +111,6 @@ def step_states(jobs: Sequence[Any]) -> Mapping[str, JobState]:
         else:
             states[job.job_id] = JobState("failed", "unknown", f"exit code {code}", job.node)
     return states
-
-
-def step_environment() -> dict[str, str]:
-    """The environment as if it were no step itself."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in KEPT or not name.startswith(("SLURM_", "SRUN_", "SBATCH_", "PMI"))
-    }
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -97,7 +97,8 @@ def default_requests(plan: Plan | None) -> Requests:
         shard       1024 + 40 bytes a sample (which row goes where)     + two Dask workers in the same job
                     and the dataset itself, twice, for kinds that hold it whole
         preprocess  1024 + the states of its steps, which are small     + two Dask workers in the same job
-        train       1536 + the training and validation splits, 512 of each at most, and two windows of 64
+        train       1536 + the training and validation splits, 512 of each at most, and two windows of 64;
+                    as often as a run has ranks
         evaluate    1536 + the validation and test splits likewise, and 4 x what is predicted for them
         train and evaluate on a GPU: 2560 more
 
@@ -180,7 +181,9 @@ class Sizes:
         training = [artifact.spec["training"] for artifact in job.artifacts]
         seconds = sum(keys["epochs"] for keys in training) * mib / TRAINING_MIB_PER_S
         held = _resident(self._behind(job.artifacts[0]), "train", "validation")
-        return _request(_torch_mib(training) + held, seconds, threads=max(keys["threads"] for keys in training))
+        ranks = max(keys["world_size"] for keys in training)
+        threads = max(keys["threads"] * keys["world_size"] for keys in training)
+        return _request((_torch_mib(training) + held) * ranks, seconds, threads=threads)
 
     def _evaluate(self, job: Job) -> dict[str, int]:
         data = self._behind(job.artifacts[0].inputs["run"])

@@ -19,6 +19,8 @@ from typing import Literal
 from headrace.errors import StageError
 
 CLIENT_TIMEOUT_S = 20.0
+KEPT = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
+"""What srun needs to know of the job around it; the rest describes the step that this process runs in."""
 
 Phase = Literal["pending", "running", "done", "failed", "unknown"]
 Cause = Literal["memory", "time limit", "node failure", "preemption", "cancelled", "code", "unknown"]
@@ -129,6 +131,10 @@ class Scheduler(ABC):
         """The name or address by which it reaches the node that this process runs on; empty where it does not say."""
         return ""
 
+    def node_command(self, node: str, command: Sequence[str]) -> list[str]:
+        """How to start a command on one of the nodes of the own job. Raises StageError where there is no way."""
+        raise StageError(f"{self.name}: nothing is known that starts {command[0]} on {node}")
+
     @abstractmethod
     def advise(self, state: JobState) -> str:
         """What to change so that a job in this state starts, in one sentence; empty when waiting is all."""
@@ -165,6 +171,15 @@ def call(command: Sequence[str], timeout_s: float = CLIENT_TIMEOUT_S) -> subproc
         raise StageError(f"{command[0]}: no such command here; is this a node of the cluster?") from None
     except subprocess.TimeoutExpired:
         raise StageError(f"{' '.join(command)}: no answer within {timeout_s:g} s") from None
+
+
+def step_environment() -> dict[str, str]:
+    """The environment for a step of the own job, as if this process were no step itself."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in KEPT or not name.startswith(("SLURM_", "SRUN_", "SBATCH_", "PMI"))
+    }
 
 
 def list_schedulers() -> tuple[str, ...]:

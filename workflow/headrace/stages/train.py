@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -19,10 +20,14 @@ from headrace.errors import StageError
 from headrace.jobs import Job, Making, Task, making, versions
 from headrace.logs import logger
 from headrace.models.base import ModelSpec, Shapes
-from headrace.pool import Pool, describe
+from headrace.pool import Pool
+from headrace.processes import describe
 from headrace.provenance import write_json
 from headrace.registry import restore
+from headrace.schedulers.base import find_own_job
 from headrace.stores.arrays import save_arrays
+from headrace.training.distributed import ALONE, Ranks
+from headrace.training.launch import RankDiedError, launch
 from headrace.training.loop import RunFailedError, Trained, begin, train
 from headrace.tries.stopping import Stop
 
@@ -40,6 +45,7 @@ COMPUTES = (
     "stores.reading",
     "stores.shards",
     "stores.writing",
+    "training.distributed",
     "training.generators",
     "training.loop",
     "training.optimization",
@@ -53,9 +59,17 @@ Data = dict[str, Split]
 
 def run(job: Job) -> None:
     """Train what is not sealed yet, as many runs at a time as there are cores or GPUs for."""
-    tasks = list(job.pending())
-    if not tasks:
-        return
+    pending = list(job.pending())
+    over_ranks = [task for task in pending if task.spec["training"]["world_size"] > 1]
+    if over_ranks:
+        run_over_ranks(job, over_ranks)
+    tasks = [task for task in pending if task not in over_ranks]
+    if tasks:
+        run_alone(job, tasks)
+
+
+def run_alone(job: Job, tasks: Sequence[Task]) -> None:
+    """Train runs of one process each."""
     gpus = visible_gpus() if tasks[0].spec["training"]["device"] == "cuda" else []
     if len(gpus) == 1:
         # In the process that holds it already.
@@ -71,6 +85,26 @@ def run(job: Job) -> None:
         data = open_data(tasks[0])
         warm_up(tasks[0], data)
         pool = Pool(partial(seal, data=data, stop=job.stop), job.stop, places)
+    run_pool(pool, tasks)
+
+
+def run_over_ranks(job: Job, tasks: Sequence[Task]) -> None:
+    """Train runs of several ranks each; the process of each in the pool starts them and waits."""
+    own = find_own_job()
+    nodes = own[1].nodes if own else ()
+    if len(nodes) < 2 and job.cores < (needed := cores_of(tasks)):
+        logger.warning(
+            "runs over ranks need %d cores, and this job has %d: their ranks wait for each other", needed, job.cores
+        )
+    # A GPU, and a port where ranks of several nodes meet, serve one run at a time.
+    on_gpu = tasks[0].spec["training"]["device"] == "cuda"
+    places = 1 if on_gpu or len(nodes) > 1 else num_children(tasks, job.cores)
+    work = partial(seal_over_ranks, job.receipt.resolve(), job.stop.ends_at, nodes)
+    run_pool(Pool(work, job.stop, [{}] * places, "fork" if sys.platform == "linux" else "spawn"), tasks)
+
+
+def run_pool(pool: Pool[Task], tasks: Sequence[Task]) -> None:
+    """Do all of them, and seal those that cannot be done."""
     dead = pool.run(tasks)
     for task in tasks:
         if task.id in dead:
@@ -78,9 +112,14 @@ def run(job: Job) -> None:
 
 
 def num_children(tasks: Sequence[Task], cores: int) -> int:
-    """Runs that are trained at a time; each takes its threads."""
-    threads: int = max(task.spec["training"]["threads"] for task in tasks)
-    return max(1, cores // threads)
+    """Runs that are trained at a time; each takes its threads, and those of all its ranks."""
+    return max(1, cores // cores_of(tasks))
+
+
+def cores_of(tasks: Sequence[Task]) -> int:
+    """What the largest of some runs computes on at a time."""
+    each: int = max(task.spec["training"]["threads"] * task.spec["training"]["world_size"] for task in tasks)
+    return each
 
 
 def open_data(task: Task) -> Data:
@@ -117,6 +156,32 @@ def seal(task: Task, data: Data, stop: Stop) -> None:
     checkpoints.clear(task.checkpoints)
 
 
+def seal_over_ranks(receipt: Path, ends_at: float | None, nodes: Sequence[str], task: Task) -> None:
+    """Let ranks train a run, and seal what the first of them left. One that died takes this process along."""
+    stop = Stop(ends_at)
+    stop.listen()
+    try:
+        with making(task) as work:
+            options = ["--into", str(work.folder.resolve())] + ([] if ends_at is None else ["--ends-at", str(ends_at)])
+            arguments = ["rank", str(receipt), task.id, *options]
+            ended = launch(arguments, task.spec["training"]["world_size"], words_of(task), stop, nodes)
+            work.failure = ended.failure
+            work.execution |= ended.execution
+    except RankDiedError as error:
+        logger.error("train %s: %s", task.id, error)
+        if error.code > 0:
+            sys.exit(error.code)
+        if error.code != -signal.SIGKILL:
+            signal.signal(-error.code, signal.SIG_DFL)
+        os.kill(os.getpid(), -error.code)
+    checkpoints.clear(task.checkpoints)
+
+
+def words_of(task: Task) -> Path:
+    """Where the ranks of a run tell how they ended."""
+    return task.checkpoints / "ranks"
+
+
 def seal_dead(task: Task, code: int) -> None:
     """A run whose process died twice. Raises StageError when it was killed, which nobody does but for memory."""
     if code == -signal.SIGKILL:
@@ -126,8 +191,8 @@ def seal_dead(task: Task, code: int) -> None:
     checkpoints.clear(task.checkpoints)
 
 
-def train_one(task: Task, work: Making, data: Data, stop: Stop) -> None:
-    """One run; whatever goes wrong in it becomes its result."""
+def train_one(task: Task, work: Making, data: Data, stop: Stop, ranks: Ranks = ALONE) -> None:
+    """One run; whatever goes wrong in it becomes its result. Of several ranks only the first writes."""
     training = training_of(task)
     if training.device == "cuda" and not torch.cuda.is_available():
         raise StageError(
@@ -135,17 +200,19 @@ def train_one(task: Task, work: Making, data: Data, stop: Stop) -> None:
         )
     try:
         spec, shapes = spec_of(task), shapes_of(task)
-        trained = train(spec, shapes, training, task.spec["seed"], data, task.checkpoints, stop)
+        trained = train(spec, shapes, training, task.spec["seed"], data, task.checkpoints, stop, ranks)
     except RunFailedError as error:
         work.failure = str(error)
-        write_json(work.folder / "curves.json", error.curves)
+        if ranks.is_first:
+            write_json(work.folder / "curves.json", error.curves)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if "out of memory" in str(error) or "not enough memory" in str(error):
             raise StageError(f"{task.id}: out of memory: {' '.join(str(error).split())}"[:500]) from error
         logger.error("%s", traceback.format_exc())
         work.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
     else:
-        write(work, trained)
+        if ranks.is_first:
+            write(work, trained)
         work.execution["resumed_from_epoch"] = trained.resumed_from
         work.execution["device"] = torch.cuda.get_device_name() if training.device == "cuda" else "cpu"
     if work.failure:

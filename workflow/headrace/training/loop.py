@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from torch import Tensor
 from headrace import checkpoints
 from headrace.batches import Split
 from headrace.config import Training
+from headrace.errors import StageError
 from headrace.logs import logger
 from headrace.models.base import EQUALLY, ModelSpec, Shapes, Weighting
+from headrace.training.distributed import ALONE, Ranks, SharedStop
 from headrace.training.generators import make_deterministic
 from headrace.training.run import Run, Stopping, peak_memory_mib
 from headrace.training.targets import TargetScale, balanced_weights, target_scale
@@ -27,6 +29,8 @@ SAVE_INSIDE_S = 300.0
 """And inside an epoch when it was not for so long."""
 SAY_S = 1.0
 """Epochs shorter than this are not all worth a line in the log."""
+OVER_SAMPLES = frozenset({"classification", "regression", "density"})
+"""Tasks whose loss is a mean over samples, of which all ranks have equally many."""
 
 
 class RunFailedError(Exception):
@@ -60,15 +64,20 @@ def train(
     data: Mapping[str, Split],
     checkpoint: Path,
     stop: Stop = NEVER,
+    ranks: Ranks = ALONE,
 ) -> Trained:
-    """Train one run, or go on with it from its last checkpoint.
+    """Train one run, or go on with it from its last checkpoint. Of several ranks each calls this alike.
 
     The result's bits follow from the arguments alone: not from what ran before in this process, nor from how often
     the run was interrupted. Raises RunFailedError when the loss is lost, StoppedError when `stop` says so; the run is
     saved between two batches then.
     """
-    run = begin(spec, shapes, training, seed, data["train"])
-    saving = _Saving(run, checkpoint)
+    run = begin(spec, shapes, training, seed, data["train"], ranks)
+    clock = time.monotonic
+    if ranks.are_several:
+        stop = shared = SharedStop(stop, ranks)
+        clock = shared.clock
+    saving = _Saving(run, checkpoint, ranks, clock)
     resumed_from, said = saving.resume(), -math.inf
     while not run.is_over():
         try:
@@ -88,8 +97,12 @@ def train(
     return Trained(run.best_weights, run.curves, run.best_epoch, num_parameters, run.scale, resumed_from)
 
 
-def begin(spec: ModelSpec, shapes: Shapes, training: Training, seed: int, data: Split) -> Run:
-    """A run that has done nothing yet."""
+def begin(spec: ModelSpec, shapes: Shapes, training: Training, seed: int, data: Split, ranks: Ranks = ALONE) -> Run:
+    """A run that has done nothing yet. Raises ValueError for what cannot be shared out over the ranks."""
+    if not ranks.usable(len(data)):
+        raise ValueError(f"world_size: {len(data)} training samples cannot be shared out over {ranks.world_size} ranks")
+    if ranks.are_several and shapes.layout == "ragged" and shapes.task not in OVER_SAMPLES:
+        raise ValueError(f"world_size: the loss of {shapes.task} is no mean over samples; allowed here: 1")
     make_deterministic(training.threads, tf32=training.precision == "tf32")
     torch.manual_seed(seed)
     scale = target_scale(data) if shapes.task == "regression" else None
@@ -99,14 +112,17 @@ def begin(spec: ModelSpec, shapes: Shapes, training: Training, seed: int, data: 
         is_balanced = training.class_weights == "balanced"
         weights = torch.from_numpy(balanced_weights(data, shapes.outputs)).to(device) if is_balanced else None
         weighting = Weighting(weights, training.label_smoothing)
-    return Run(spec, shapes, training, seed, num_samples=len(data), scale=scale, weighting=weighting)
+    run = Run(spec, shapes, training, seed, num_samples=len(data), scale=scale, weighting=weighting, ranks=ranks)
+    ranks.seed_noise(seed)
+    return run
 
 
 class _Saving:
-    """When a run is saved."""
+    """When a run is saved: by a clock that all ranks read alike, by the first of them."""
 
-    def __init__(self, run: Run, folder: Path) -> None:
-        self._run, self._folder, self._last = run, folder, time.monotonic()
+    def __init__(self, run: Run, folder: Path, ranks: Ranks, clock: Callable[[], float]) -> None:
+        self._run, self._folder, self._ranks, self._clock = run, folder, ranks, clock
+        self._last = clock()
 
     def resume(self) -> int:
         """Put the run where its last checkpoint was taken; the epochs that were done then."""
@@ -116,18 +132,25 @@ class _Saving:
             done, batches = len(self._run.curves), self._run.batches_done
             more = f" and {batches} batches" if batches else ""
             logger.info("going on after epoch %d of %d%s", done, self._run.training.epochs, more)
+        found = self._ranks.gather(torch.tensor([len(self._run.curves), self._run.batches_done]))
+        if not bool((found == found[0]).all()):
+            raise StageError(f"{self._folder}: the ranks do not see the same checkpoint: {found.tolist()}")
         return len(self._run.curves)
 
     def save(self) -> None:
-        checkpoints.save(self._folder, self._run.state())
-        self._last = time.monotonic()
+        state = self._run.state()
+        if self._ranks.is_first:
+            checkpoints.save(self._folder, state)
+        # Whoever goes on, or ends, may be taken for a sign that all is saved.
+        self._ranks.wait()
+        self._last = self._clock()
 
     def after_epoch(self) -> None:
-        if time.monotonic() - self._last >= SAVE_S:
+        if self._clock() - self._last >= SAVE_S:
             self.save()
 
     def between_batches(self) -> None:
-        if time.monotonic() - self._last >= SAVE_INSIDE_S:
+        if self._clock() - self._last >= SAVE_INSIDE_S:
             self.save()
 
 

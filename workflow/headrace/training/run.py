@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from headrace.batches import Batch, Split, move
 from headrace.config import Training
 from headrace.models.base import EQUALLY, Inputs, ModelSpec, Shapes, Weighting
+from headrace.training.distributed import ALONE, Ranks, share_batch_norms
 from headrace.training.generators import generator_states, kept_generators, set_generator_states
 from headrace.training.optimization import Updater, average_of, compiled, copy_buffers
 from headrace.training.targets import TargetScale
@@ -41,11 +42,12 @@ class Run:
         num_samples: int,
         scale: TargetScale | None = None,
         weighting: Weighting = EQUALLY,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`num_samples` are those of an epoch; numbers to predict are brought to units of `scale`."""
+        """`num_samples` are those of the split; numbers to predict are brought to units of `scale`."""
         self.spec, self.shapes, self.training, self.seed = spec, shapes, training, seed
         self.device = torch.device(training.device)
-        self.module = spec.build(shapes).to(self.device)
+        self.module = share_batch_norms(spec.build(shapes), ranks).to(self.device)
         self.updater = Updater(self.module, training, self.device)
         self.average = average_of(self.module, training.average) if training.average else None
         self.curves: list[dict[str, float]] = []
@@ -55,11 +57,11 @@ class Run:
         self.batches_done = 0
         """Of the epoch under way."""
         self.loss_total = torch.zeros((), dtype=torch.float64, device=self.device)
-        """Over the samples of those."""
-        self._num_samples = num_samples
-        self._steps_per_epoch = -(-num_samples // training.batch_size)
+        """Over this rank's samples of those."""
+        self._ranks, self._num_samples = ranks, ranks.usable(num_samples)
+        self._steps_per_epoch = -(-self._num_samples // training.batch_size)
         self.scale, self._weighting = scale, weighting
-        self._forward = compiled(self.module, training, training.epochs * self._steps_per_epoch)
+        self._forward = ranks.wrap(compiled(self.module, training, training.epochs * self._steps_per_epoch))
 
     @property
     def kept(self) -> nn.Module:
@@ -68,17 +70,19 @@ class Run:
         return module
 
     def step(self, batch: Batch) -> Tensor:
-        """One update; returns the batch's mean loss without waiting for the device."""
+        """One update; returns the mean loss of this rank's batch without waiting for the device."""
         self.updater.clear()
         total: Tensor | None = None
-        for part in batch.parts(self.training.accumulate):
+        num_parts = min(self.training.accumulate, len(batch))
+        for i, part in enumerate(batch.parts(num_parts), 1):
             inputs, target = self._move(part)
-            with self.updater.autocast():
-                outputs = self._forward(inputs)
-                loss = self.spec.loss(outputs, inputs, target, self.shapes.task, self._weighting)
-            if len(part) < len(batch):
-                loss = loss * (len(part) / len(batch))
-            self.updater.backward(loss)
+            with self._ranks.accumulating(self._forward, is_last=i == num_parts):
+                with self.updater.autocast():
+                    outputs = self._forward(inputs)
+                    loss = self.spec.loss(outputs, inputs, target, self.shapes.task, self._weighting)
+                if len(part) < len(batch):
+                    loss = loss * (len(part) / len(batch))
+                self.updater.backward(loss)
             total = loss.detach() if total is None else total + loss.detach()
         self.updater.update()
         if self.average is not None:
@@ -94,7 +98,9 @@ class Run:
         """
         self.module.train()
         start, first = time.perf_counter(), self.batches_done
-        batches = _Timed(data.epoch(self.training.batch_size, self.seed, epoch, first=first))
+        rank, world_size = self._ranks.rank, self._ranks.world_size
+        own = data.epoch(self.training.batch_size, self.seed, epoch, first=first, rank=rank, world_size=world_size)
+        batches = _Timed(own)
         for batch in batches:
             if stop.cause is not None:
                 raise Stopping
@@ -103,7 +109,7 @@ class Run:
             self.updater.set_learning_rate(done, self._steps_per_epoch)
             self.loss_total.add_(self.step(batch), alpha=len(batch))
             self.batches_done += 1
-        loss = float(self.loss_total) / len(data)
+        loss = float(self._ranks.total(self.loss_total)) / self._ranks.usable(len(data))
         self.batches_done = 0
         self.loss_total.zero_()
         if self.average is not None:
@@ -141,7 +147,7 @@ class Run:
         metrics = {"validation_loss": float(loss) / len(data)}
         if self.shapes.task == "classification":
             metrics["validation_accuracy"] = int(correct) / len(data)
-        return metrics
+        return self._ranks.agree(metrics)
 
     def remember(self, epoch: int, validation_loss: float) -> None:
         """Keep the weights when this epoch is the best so far."""
@@ -155,15 +161,16 @@ class Run:
         return done >= self.training.epochs or (patience is not None and done - self.best_epoch >= patience)
 
     def state(self) -> State:
-        """All that the rest of the run depends on."""
+        """All that the rest of the run depends on. Every rank has to ask."""
+        own = {"loss_total": self.loss_total.cpu(), **generator_states(self.device)}
         return {
             "module": self.module.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "updater": self.updater.state(),
             "curves": copy.deepcopy(self.curves),
             "best": {"weights": self.best_weights, "epoch": self.best_epoch, "loss": self.best_loss},
-            "epoch": {"batches_done": self.batches_done, "loss_total": float(self.loss_total)},
-            "generators": generator_states(self.device),
+            "batches_done": self.batches_done,
+            "ranks": {name: self._ranks.gather(value) for name, value in own.items()},
         }
 
     def restore(self, state: State) -> None:
@@ -175,9 +182,11 @@ class Run:
         self.curves = state["curves"]
         best = state["best"]
         self.best_weights, self.best_epoch, self.best_loss = best["weights"], best["epoch"], best["loss"]
-        self.batches_done = state["epoch"]["batches_done"]
-        self.loss_total.fill_(state["epoch"]["loss_total"])
-        set_generator_states(self.device, state["generators"])
+        self.batches_done = state["batches_done"]
+        # Copies: torch dies of a generator's state that is a part of something else.
+        own = {name: values[self._ranks.rank].clone() for name, values in state["ranks"].items()}
+        self.loss_total.copy_(own.pop("loss_total"))
+        set_generator_states(self.device, own)
 
     def _move(self, batch: Batch) -> tuple[Inputs, Tensor]:
         """To the device, with numbers to predict in standardised units."""

@@ -99,6 +99,10 @@ class Pbs(Scheduler):
         here = socket.gethostname().partition(".")[0]
         return next((node for node in (own.nodes if own else ()) if node.partition(".")[0] == here), "")
 
+    def node_command(self, node: str, command: Sequence[str]) -> list[str]:
+        """By PBS itself where its clients are there, else by ssh."""
+        return spawn_command(node, command)
+
     def advise(self, state: JobState) -> str:
         """Only for reasons that waiting alone may not cure."""
         return explain_waiting(state.reason) if state.phase == "pending" else ""

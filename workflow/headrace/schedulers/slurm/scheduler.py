@@ -162,6 +162,11 @@ class Slurm(Scheduler):
         except (StageError, OSError):
             return ""
 
+    def node_command(self, node: str, command: Sequence[str]) -> list[str]:
+        """By a step that shares all that the job has on the node."""
+        options = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=1"]
+        return ["srun", *options, f"--nodelist={node}", *command]
+
     def advise(self, state: JobState) -> str:
         """Only for reasons that waiting does not cure."""
         if state.phase != "pending":

@@ -1,0 +1,119 @@
+"""The ranks of a run as processes: who decided how it ended, and how they are started on several nodes."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.errors import StageError
+from headrace.provenance import read_json
+from headrace.schedulers.base import OwnJob, load_scheduler
+from headrace.schedulers.pbs import scheduler as pbs
+from headrace.training.launch import PORTS, Outcome, RankDiedError, judge, node_commands, port_of
+from headrace.tries.stopping import NEVER, Stop, StoppedError
+
+
+def said(*outcomes: dict[str, Any]) -> list[Outcome]:
+    return [Outcome(**{"rank": rank, "at": 10.0 + rank, **one}) for rank, one in enumerate(outcomes)]
+
+
+class Told(Stop):
+    cause = "preemption"
+
+
+def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:
+    outcome = Outcome(2, 12.5, error="the disk is full", by_system=True, execution={"device": "cpu"})
+    outcome.write(tmp_path)
+    assert Outcome(**read_json(tmp_path / "rank-2.json")) == outcome
+
+
+def test_the_first_rank_speaks_for_a_run_that_went_well() -> None:
+    ended = judge(said({"execution": {"device": "a"}}, {"execution": {"device": "b"}}), {}, 2, NEVER)
+    assert (ended.rank, ended.failure, ended.execution) == (0, None, {"device": "a"})
+
+
+def test_who_fails_first_decides_since_the_others_only_miss_it() -> None:
+    outcomes = said({"failure": "RuntimeError: connection closed"}, {"failure": "ValueError: row 7", "at": 9.0})
+    assert judge(outcomes, {}, 2, NEVER).failure == "ValueError: row 7"
+
+
+def test_an_error_of_one_rank_beats_what_it_made_of_the_others() -> None:
+    outcomes = said(
+        {"failure": "RuntimeError: connection closed", "at": 1.0}, {"error": "disk full", "by_system": True}
+    )
+    with pytest.raises(StageError, match="disk full") as raised:
+        judge(outcomes, {1: 1, 0: 1}, 2, NEVER)
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_a_stop_stays_a_stop() -> None:
+    outcomes = said({"error": "saved after epoch 3", "cause": "time limit"}, {"error": "saved", "cause": "time limit"})
+    with pytest.raises(StoppedError, match="saved after epoch 3") as stopped:
+        judge(outcomes, {0: 1, 1: 1}, 2, NEVER)
+    assert stopped.value.cause == "time limit"
+
+
+def test_a_rank_that_was_killed_is_named_whatever_the_others_say() -> None:
+    outcomes = said({"failure": "RuntimeError: connection closed by peer"})
+    with pytest.raises(RankDiedError, match=r"^rank 2 of 3 died \(SIGKILL\), and the others ended with it$") as died:
+        judge(outcomes, {1: 3, 2: -signal.SIGKILL}, 3, NEVER)
+    assert died.value.code == -signal.SIGKILL
+    with pytest.raises(StoppedError, match="ended before they could save once more"):
+        judge(outcomes, {2: -signal.SIGTERM}, 3, Told())
+
+
+def test_ranks_that_say_nothing_are_the_systems_fault() -> None:
+    with pytest.raises(StageError, match="only 1 of 2 ranks told how they ended") as raised:
+        judge(said({}), {}, 2, NEVER)
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+# Several nodes
+
+
+def test_the_ranks_of_a_job_meet_at_a_port_that_follows_from_its_id() -> None:
+    jobs = ["4711", "4711.server", "12345678", "77[3].pbs01", "local"]
+    assert all(port_of(job) in PORTS for job in jobs)
+    assert port_of("4711") == port_of("4711") == 15_000 + 4711
+    assert port_of("4711") != port_of("4712")
+
+
+def test_slurm_starts_a_torchrun_on_every_node() -> None:
+    own = OwnJob("4711", nodes=("n1", "n2"))
+    first, second = node_commands(load_scheduler("slurm"), own, ["rank", "a b.ok", "run"], 6)
+    assert first == [
+        "srun", "--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=1",
+        "--nodelist=n1", sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--node-rank=0",
+        "--nproc-per-node=3", "--rdzv-backend=static", "--master-addr=n1", "--master-port=19711", "--max-restarts=0",
+        "-m", "headrace", "rank", "a b.ok", "run",
+    ]  # fmt: skip
+    assert [word for word in second if word not in first] == ["--nodelist=n2", "--node-rank=1"]
+
+
+def test_pbs_starts_a_torchrun_on_every_node_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pbs, "spawn_command", lambda node, command: ["pbsdsh", "-h", node, *command])
+    own = OwnJob("12.server", nodes=("n1", "n2"))
+    first, second = node_commands(load_scheduler("pbs"), own, ["rank"], 2)
+    assert (first[:4], second[:4]) == (["pbsdsh", "-h", "n1", sys.executable], ["pbsdsh", "-h", "n2", sys.executable])
+    assert "--master-port=15012" in first
+    assert "--nproc-per-node=1" in second
+
+
+def test_torchrun_knows_these_options() -> None:
+    from torch.distributed.run import get_args_parser
+
+    own = OwnJob("4711", nodes=("n1", "n2"))
+    command = node_commands(load_scheduler("slurm"), own, ["rank", "job.ok", "run", "--into", "folder"], 4)[1]
+    options = get_args_parser().parse_args(command[command.index("torch.distributed.run") + 1 :])
+    assert (options.nnodes, options.nproc_per_node, options.node_rank, options.max_restarts) == ("2", "2", 1, 0)
+    assert (options.master_addr, options.master_port, options.rdzv_backend) == ("n1", 19711, "static")
+    assert (options.module, options.training_script) == (True, "headrace")
+    assert options.training_script_args == ["rank", "job.ok", "run", "--into", "folder"]
+
+
+def test_ranks_are_spread_equally_or_not_at_all() -> None:
+    own = OwnJob("1", nodes=("n1", "n2"))
+    with pytest.raises(StageError, match="world_size: 3 ranks cannot be spread equally over the 2 nodes"):
+        node_commands(load_scheduler("slurm"), own, ["rank"], 3)

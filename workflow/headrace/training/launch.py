@@ -1,0 +1,275 @@
+"""The ranks of one run as processes: by torchrun's agent on this machine, or by a torchrun on every node of a job.
+
+On one machine nothing listens on any network: the ranks meet through a file and talk over the loopback. Over several
+nodes they meet at a port of the first one that follows from the job's id.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from headrace.errors import StageError
+from headrace.logs import logger
+from headrace.processes import describe
+from headrace.provenance import read_json, write_json
+from headrace.schedulers.base import Cause, OwnJob, Scheduler, step_environment
+from headrace.tries.stopping import Stop, StoppedError
+
+LOOK_S = 0.2
+END_S = 20.0
+"""What is left to the torchruns of other nodes when one of them has failed."""
+SEEN_S = 10.0
+WORDS = "rank-*.json"
+PORTS = range(15_000, 30_000)
+"""Below those that systems hand out by themselves."""
+
+
+class RankDiedError(Exception):
+    """A rank ended without a word, by an exit code as processes have it: -9 for SIGKILL."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a rank ended, in its own words."""
+
+    rank: int
+    at: float
+    """Seconds since the epoch: who fails first takes the others with it."""
+    failure: str | None = None
+    """Why the run failed: a result."""
+    error: str | None = None
+    """Why the stage cannot go on."""
+    cause: Cause | None = None
+    """Of an error that is a stop."""
+    by_system: bool = False
+    """Whether the system was at fault, which may stand again for another try."""
+    execution: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Leave it where the launcher looks."""
+        write_json(folder / f"rank-{self.rank}.json", asdict(self))
+
+
+def launch(arguments: Sequence[str], world_size: int, words: Path, stop: Stop, nodes: Sequence[str] = ()) -> Outcome:
+    """Start `headrace` with the arguments once a rank, and wait; tells how the run ended.
+
+    The ranks leave their outcomes in the folder `words`. They are told of a stop by SIGTERM. Raises StageError or
+    StoppedError for what a rank raised, RankDiedError for one that died.
+    """
+    words.mkdir(parents=True, exist_ok=True)
+    for path in words.glob(WORDS):
+        path.unlink()
+    dead: dict[int, int] = {}
+    if len(nodes) > 1:
+        _launch_on_nodes(arguments, world_size, stop)
+        # What was written on another node is seen here after a while.
+        deadline = time.monotonic() + SEEN_S
+        while len(list(words.glob(WORDS))) < world_size and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+    else:
+        dead = _launch_here(arguments, world_size, stop)
+    return judge([Outcome(**read_json(path)) for path in sorted(words.glob(WORDS))], dead, world_size, stop)
+
+
+def judge(said: Sequence[Outcome], dead: Mapping[int, int], world_size: int, stop: Stop) -> Outcome:
+    """What decided: the first error that a rank told, else a death, else the first failure.
+
+    The death of a rank is an error of their connection to the others. `dead` are the exit codes of ranks that failed.
+    """
+    for outcome in sorted(said, key=lambda one: one.at):
+        if outcome.cause is not None:
+            raise StoppedError(str(outcome.error), outcome.cause)
+        if outcome.error is not None:
+            raise StageError(outcome.error) from (OSError(outcome.error) if outcome.by_system else None)
+    told = {outcome.rank for outcome in said}
+    if told != set(range(world_size)):
+        stop.check("its ranks were ended before they could save once more")
+        # One that was ended by a signal before any that could not go on without it.
+        for rank, code in sorted(dead.items(), key=lambda one: (one[1] >= 0, one[0])):
+            if rank not in told:
+                message = f"rank {rank} of {world_size} died ({describe(code)}), and the others ended with it"
+                raise RankDiedError(message, code)
+        message = f"only {len(told)} of {world_size} ranks told how they ended"
+        raise StageError(message) from OSError(message)
+    failed = [outcome for outcome in said if outcome.failure is not None]
+    return min(failed or said[:1], key=lambda one: one.at)
+
+
+# One machine
+
+
+def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[int, int]:
+    """Run all ranks as children of this process; the exit codes of those that failed."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _register()
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=world_size,
+        run_id=f"{os.getpid()}",
+        rdzv_backend=BACKEND,
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(os.devnull),
+        # SIGTERM is passed on by us, with all the time that saving takes.
+        signals_to_handle="SIGINT",
+    )
+    with tempfile.TemporaryDirectory(prefix="headrace-ranks-") as meeting, _told(_children, stop):
+        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = "lo" if sys.platform == "linux" else "lo0"
+        command = ["-m", "headrace", *arguments, "--store", f"{meeting}/store"]
+        try:
+            elastic_launch(config, sys.executable)(*command)
+        except ChildFailedError as error:
+            return {rank: failure.exitcode for rank, failure in error.failures.items()}
+        except SignalException:
+            raise KeyboardInterrupt from None
+    return {}
+
+
+BACKEND = "headrace"
+
+
+def _register() -> None:
+    """A rendezvous of one machine with itself: torch's own ones open a port on all networks."""
+    from torch._C._distributed_c10d import HashStore
+    from torch.distributed.elastic.rendezvous import (
+        RendezvousHandler,
+        RendezvousInfo,
+        RendezvousParameters,
+        RendezvousStoreInfo,
+        rendezvous_handler_registry,
+    )
+
+    class Alone(RendezvousHandler):
+        def __init__(self, parameters: RendezvousParameters) -> None:
+            self._run_id = parameters.run_id
+
+        use_agent_store = False
+
+        def get_backend(self) -> str:
+            return BACKEND
+
+        def next_rendezvous(self) -> RendezvousInfo:
+            return RendezvousInfo(HashStore(), 0, 1, RendezvousStoreInfo("localhost", 0))
+
+        def is_closed(self) -> bool:
+            return False
+
+        def set_closed(self) -> None:
+            return None
+
+        def num_nodes_waiting(self) -> int:
+            return 0
+
+        def get_run_id(self) -> str:
+            return self._run_id
+
+        def shutdown(self) -> bool:
+            return True
+
+    if BACKEND not in rendezvous_handler_registry._registry:
+        rendezvous_handler_registry.register(BACKEND, Alone)
+
+
+def _children() -> list[psutil.Process]:
+    children: list[psutil.Process] = psutil.Process().children()
+    return children
+
+
+@contextmanager
+def _told(processes: Callable[[], Sequence[psutil.Process]], stop: Stop) -> Iterator[None]:
+    """While inside, pass a wish to stop on to processes, also to those that begin after it; each hears it once."""
+    over, heard = threading.Event(), set[int]()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            # Of its time limit every rank knows by itself.
+            for process in processes() if stop.cause == "preemption" else ():
+                if process.pid not in heard:
+                    heard.add(process.pid)
+                    with suppress(psutil.NoSuchProcess):
+                        process.send_signal(signal.SIGTERM)
+
+    watcher = threading.Thread(target=watch, name="ranks", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+# Several nodes
+
+
+def port_of(job: str) -> int:
+    """Where the ranks of a job meet: the same on all of its nodes, another one for most other jobs."""
+    return PORTS[int("".join(re.findall(r"\d+", job)) or 0) % len(PORTS)]
+
+
+def node_commands(scheduler: Scheduler, own: OwnJob, arguments: Sequence[str], world_size: int) -> list[list[str]]:
+    """A torchrun for every node of a job, as the scheduler starts a command on one of its nodes.
+
+    Raises StageError where the ranks cannot be spread equally. The static rendezvous is the one that takes nothing for
+    code that it gets from the network.
+    """
+    if world_size % len(own.nodes):
+        raise StageError(f"world_size: {world_size} ranks cannot be spread equally over the {len(own.nodes)} nodes")
+    commands = []
+    for number, node in enumerate(own.nodes):
+        torchrun = [
+            sys.executable, "-m", "torch.distributed.run", f"--nnodes={len(own.nodes)}", f"--node-rank={number}",
+            f"--nproc-per-node={world_size // len(own.nodes)}", "--rdzv-backend=static",
+            f"--master-addr={own.nodes[0]}", f"--master-port={port_of(own.id)}", "--max-restarts=0",
+            "-m", "headrace", *arguments,
+        ]  # fmt: skip
+        commands.append(scheduler.node_command(node, torchrun))
+    return commands
+
+
+def _launch_on_nodes(arguments: Sequence[str], world_size: int, stop: Stop) -> None:
+    """Run the ranks on all nodes of the job around this process; nobody tells the exit code of a rank."""
+    from headrace.schedulers.base import find_own_job
+
+    found = find_own_job()
+    assert found is not None
+    steps = [
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, env=step_environment(), start_new_session=True)
+        for command in node_commands(*found, arguments, world_size)
+    ]
+    with _told(lambda: [psutil.Process(step.pid) for step in steps if step.poll() is None], stop):
+        while any(step.poll() is None for step in steps) and not any(step.poll() for step in steps):
+            time.sleep(LOOK_S)
+        # The ranks of the other nodes end with those of one; who does not is ended.
+        deadline = time.monotonic() + END_S
+        while any(step.poll() is None for step in steps) and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+    for step in steps:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if step.poll() is None:
+                os.killpg(step.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    step.wait(END_S)
+    codes = [step.returncode for step in steps]
+    if any(codes):
+        logger.error("torchrun ended with %s on the nodes of this job", ", ".join(str(code) for code in codes))
