@@ -11,19 +11,21 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._C._distributed_c10d import GradBucket
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from headrace.errors import StageError
 from headrace.schedulers.base import Cause
 from headrace.tries.stopping import Stop
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import GradBucket
 
 PATIENCE = timedelta(minutes=10)
 """How long a rank waits for the others before it gives up; one that died is noticed at once."""
