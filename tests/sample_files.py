@@ -40,6 +40,7 @@ def texts(folder: Path) -> dict[str, dict[str, Any]]:
     generator = np.random.default_rng(2)
     lines = [f"{'spam' if i % 2 else 'ham'}\t{' '.join(generator.choice(words, 1 + i % 7))}" for i in range(ROWS)]
     (folder / "messages.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "prose.txt").write_text("\n".join(lines).replace("\t", " "))
     rows = [" ".join(f"{j}:{generator.normal():.3f}" for j in sorted(generator.choice(9, 3, False) + 1)) for _ in lines]
     (folder / "rows.svmlight").write_text("".join(f"{i % 2} {row}\n" for i, row in enumerate(rows)))
     matrix = sparse.random_array((ROWS, 20), density=0.2, rng=3, format="coo")
@@ -47,6 +48,7 @@ def texts(folder: Path) -> dict[str, dict[str, Any]]:
     (folder / "labels.txt").write_text("".join(f"{CLASSES[i % 3]}\n" for i in range(ROWS)))
     return {
         "text_lines": {"path": str(folder / "messages.tsv"), "format": "tab"},
+        "text_stream": {"path": str(folder / "prose.txt"), "context": 8},
         "svmlight": {"path": str(folder / "rows.svmlight")},
         "matrix_market": {"path": str(folder / "matrix.mtx"), "target": str(folder / "labels.txt")},
     }

@@ -16,6 +16,7 @@ from headrace.plan import Plan, Run, Site
 from headrace.reading import check_experiment
 from headrace.workers import Workers
 
+PLAYS = Path(__file__).parents[1] / "configs/data/plays.txt"
 EXPERIMENT: dict[str, Any] = {
     "name": "sample",
     "datasets": {
@@ -25,6 +26,7 @@ EXPERIMENT: dict[str, Any] = {
         "topics": {"kind": "synthetic_sparse_topics", "num_samples": 90, "num_terms": 50},
         "nodes": {"kind": "synthetic_graph", "num_nodes": 90},
         "images": {"kind": "synthetic_images", "num_samples": 90, "height": 8, "width": 8},
+        "plays": {"kind": "text_stream", "path": str(PLAYS), "context": 60},
     },
     "features": {
         "reduced": [{"kind": "standardize"}, {"kind": "augment", "noise": 0.1}, {"kind": "truncated_svd", "rank": 3}],
@@ -51,6 +53,7 @@ EXPERIMENT: dict[str, Any] = {
         {"kind": "fnn", "name": "graph", "features": "passed", "hidden": [4], "datasets": ["nodes"]},
         {"kind": "cnn", "name": "cnn", "channels": [2], "hidden": 4, "datasets": ["images"]},
         {"kind": "rnn", "name": "rnn", "features": "rows", "hidden": 4, "datasets": ["images"]},
+        {"kind": "transformer", "name": "letters", "width": 8, "heads": 2, "layers": 1, "datasets": ["plays"]},
     ],
     "training": {"epochs": 2, "batch_size": 64, "seeds": [3], "device": "cpu"},
     "evaluation": {"bootstrap": 5},

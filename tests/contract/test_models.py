@@ -23,9 +23,9 @@ from headrace.training import optimization
 from headrace.training.run import Run
 
 FAMILIES = list_kinds("models")
-TASKS = {"classification": 3, "regression": 2, "density": 0}
 NUM_SAMPLES = 32
 NUM_CODES = 6
+TASKS = {"classification": 3, "regression": 2, "density": 0, "next_step": NUM_CODES}
 LENGTHS = (3, 7, 1, 5)
 """Steps of the four patterns, where samples differ in length."""
 
@@ -38,6 +38,8 @@ class Form:
     dims: tuple[str, ...]
     layout: Literal["dense", "ragged", "sparse"] = "dense"
     num_codes: int = 0
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """What there are data of this form for."""
 
 
 FORMS = {
@@ -47,6 +49,7 @@ FORMS = {
     "images": Form((8, 8), ("height", "width")),
     "colours": Form((8, 8, 3), ("height", "width", "channel")),
     "codes": Form((), (), "ragged", NUM_CODES),
+    "windows": Form((9,), ("step",), "dense", NUM_CODES, ("next_step",)),
     "numbers": Form((), (), "ragged"),
     "measurements": Form((5,), ("feature",), "ragged"),
 }
@@ -141,7 +144,7 @@ def info_of(form: Form, task: str) -> DataInfo:
 
 
 def reads(spec: ModelSpec, task: str, form: str) -> bool:
-    if FORMS[form].layout not in spec.reads:
+    if FORMS[form].layout not in spec.reads or task not in FORMS[form].tasks:
         return False
     try:
         spec.check(info_of(FORMS[form], task))
@@ -202,6 +205,12 @@ def test_predictions_have_the_promised_shapes(case: Case) -> None:
         assert torch.allclose(outputs["probabilities"].sum(dim=1), torch.ones(NUM_SAMPLES), atol=1e-5)
     elif case.shapes.task == "regression":
         assert outputs["prediction"].shape == (NUM_SAMPLES, 2)
+    elif case.shapes.task == "next_step":
+        inputs = case.inputs
+        lengths = torch.full((NUM_SAMPLES,), inputs.shape[1]) if isinstance(inputs, Tensor) else inputs.lengths
+        assert outputs["nats"].shape == (NUM_SAMPLES,)
+        assert torch.equal(outputs["steps"], lengths - 1)
+        assert torch.equal(outputs["nats"] > 0, lengths > 1)
     else:
         assert outputs["neg_elbo"].shape == outputs["reconstruction"].shape == (NUM_SAMPLES,)
         assert isinstance(case.inputs, Tensor)

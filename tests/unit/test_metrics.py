@@ -48,6 +48,14 @@ def make_density(num_samples: int, seed: int) -> Outputs:
     return {"neg_elbo": generator.gamma(9, 12, num_samples), "reconstruction": generator.gamma(8, 10, num_samples)}
 
 
+def make_next_step(num_samples: int, seed: int) -> Outputs:
+    """Draw nats per sample, and numbers of steps, the last of them without any but where it is the only one."""
+    generator = np.random.default_rng(seed)
+    steps = generator.integers(1, 90, num_samples)
+    steps[1:][-1:] = 0
+    return {"nats": steps * generator.gamma(9, 0.2, num_samples), "steps": steps}
+
+
 def refer_classification(outputs: Outputs) -> dict[str, float]:
     target, probabilities = outputs["target"], outputs["probabilities"]
     classes = np.arange(probabilities.shape[1])
@@ -76,10 +84,16 @@ def refer_density(outputs: Outputs) -> dict[str, float]:
     return {name: math.fsum(values) / len(values) for name, values in outputs.items()}
 
 
+def refer_next_step(outputs: Outputs) -> dict[str, float]:
+    nll = math.fsum(outputs["nats"]) / int(outputs["steps"].sum())
+    return {"nll": nll, "perplexity": math.exp(nll)}
+
+
 REFERENCES: dict[str, Callable[[Outputs], dict[str, float]]] = {
     "classification": refer_classification,
     "regression": refer_regression,
     "density": refer_density,
+    "next_step": refer_next_step,
 }
 # torchmetrics averages confidences in float32.
 TOLERANCES = {"ece": 1e-6}
@@ -89,6 +103,7 @@ EXAMPLES: list[tuple[str, Outputs]] = [
     ("regression", make_regression(200, 1, 0)),
     ("regression", make_regression(200, 3, 0)),
     ("density", make_density(300, 0)),
+    ("next_step", make_next_step(300, 0)),
 ]
 
 
@@ -194,6 +209,7 @@ def assert_blocks_change_no_bit(num_samples: int, rows: int, seed: int) -> None:
         "classification": make_classification(num_samples, 5, seed),
         "regression": make_regression(num_samples, 2, seed),
         "density": make_density(num_samples, seed),
+        "next_step": make_next_step(num_samples, seed),
     }
     for task, outputs in examples.items():
         compute_block = prepare(task, outputs)
@@ -263,6 +279,18 @@ def test_r2_survives_a_large_offset() -> None:
     assert measure("regression", **shifted)["r2"] == pytest.approx(measure("regression", **outputs)["r2"], rel=1e-6)
 
 
+def test_long_samples_count_more_than_short_ones() -> None:
+    values = measure("next_step", nats=[10.0, 1.0], steps=[10, 2])
+    assert values == {"nll": 11 / 12, "perplexity": pytest.approx(math.exp(11 / 12))}
+
+
+def test_a_resample_without_a_step_has_no_value_and_an_enormous_cost_is_infinitely_perplexing() -> None:
+    values = prepare("next_step", {"nats": np.array([1e4, 0.0]), "steps": np.array([2, 0])})(np.eye(2) * 2)
+    assert values["nll"][0] == 5000
+    assert values["perplexity"][0] == math.inf
+    assert all(math.isnan(value[1]) for value in values.values())
+
+
 def test_target_of_probability_zero_has_a_finite_nll() -> None:
     probabilities = np.array([[1.0, 0.0], [0.5, 0.5]])
     values = measure("classification", target=[1, 0], probabilities=probabilities)
@@ -293,6 +321,7 @@ def test_better_outputs_score_better(task: str) -> None:
         ),
         "regression": ({"target": [0, 1], "prediction": [0, 1]}, {"target": [0, 1], "prediction": [5, 2]}),
         "density": ({"neg_elbo": [1], "reconstruction": [0.5]}, {"neg_elbo": [2], "reconstruction": [1.5]}),
+        "next_step": ({"nats": [4], "steps": [3]}, {"nats": [5], "steps": [3]}),
     }
     good, bad = (measure(task, **outputs) for outputs in good_and_bad[task])
     for name in METRICS[task]:
@@ -319,6 +348,11 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
     ("regression", {"target": ["a"], "prediction": [1.0]}, "^target: .*real"),
     ("density", {"neg_elbo": [math.nan], "reconstruction": [1.0]}, "^neg_elbo: .*NaN"),
     ("density", {"neg_elbo": [1.0], "reconstruction": [1.0, 2.0]}, "^reconstruction: samples 2, but 1"),
+    ("next_step", {"nats": [1.0], "steps": [0]}, "^steps: .*not all 0"),
+    ("next_step", {"nats": [1.0], "steps": [1.5]}, "^steps: .*whole"),
+    ("next_step", {"nats": [1.0], "steps": [-1]}, "^steps: .*not negative"),
+    ("next_step", {"nats": [1.0], "steps": [1, 1]}, "^steps: samples 2, but 1"),
+    ("next_step", {"nats": [math.inf], "steps": [1]}, "^nats: .*Inf"),
     ("ranking", {"target": [0]}, "^task must be one of classification"),
 ]
 

@@ -16,9 +16,8 @@ from headrace.artifacts import artifact_path, log_path, receipt_path, spec_path
 from headrace.errors import InputError
 from headrace.plan import Plan, Site
 from headrace.reading import check_experiment, load_experiment
+from shipped_experiments import HERE
 
-ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 BASE = {
     "name": "base",
     "datasets": {"digits": {"kind": "mnist5k"}, "table": {"kind": "breast_cancer"}},
@@ -275,7 +274,7 @@ def test_edited_code_changes_what_it_makes(monkeypatch):
 
 
 plans = pytest.mark.parametrize(
-    "data", [BASE, *(yaml.safe_load(path.read_text()) for path in CONFIGS)], ids=lambda data: data["name"]
+    "data", [BASE, *(yaml.safe_load(path.read_text()) for path in HERE)], ids=lambda data: data["name"]
 )
 
 
@@ -417,7 +416,7 @@ def test_auto_is_the_device_of_the_site():
     assert Site().resolve_device("auto") in ("cpu", "cuda")
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", HERE, ids=lambda path: path.stem)
 def test_every_shipped_experiment_can_be_planned(path):
     plan = Plan(load_experiment(path), Site(device="cpu"))
     assert plan.runs

@@ -19,9 +19,9 @@ from headrace.errors import InputError
 from headrace.plan import Plan, Site
 from headrace.reading import check_experiment, load_experiment
 from headrace.registry import list_kinds, load_kind
+from shipped_experiments import HERE
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
 
 DIGITS = "name: x\ndatasets: {digits: {kind: mnist5k}}\n"
@@ -676,7 +676,7 @@ RICH = {
 }
 
 
-@pytest.mark.parametrize("data", [*(yaml_files.read(path) for path in CONFIGS), RICH], ids=lambda data: data["name"])
+@pytest.mark.parametrize("data", [*(yaml_files.read(path) for path in HERE), RICH], ids=lambda data: data["name"])
 def test_the_resolved_experiment_is_a_valid_file_with_the_same_runs(tmp_path, data):
     experiment = check_experiment(data)
     resolved = experiment.resolved()
@@ -690,7 +690,7 @@ def test_the_resolved_experiment_is_a_valid_file_with_the_same_runs(tmp_path, da
     assert read.resolved() == resolved
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", HERE, ids=lambda path: path.stem)
 def test_every_shipped_experiment_is_fine(capsys, path):
     assert main(["check", str(path)]) == 0
     out, err = capsys.readouterr()

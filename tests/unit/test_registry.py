@@ -16,6 +16,7 @@ REQUIRED = {
     **{kind: {"path": "x"} for kind in ("csv", "idx", "image_folder", "matrix_market", "npy", "parquet", "svmlight")},
     **dict.fromkeys(("hdf5", "netcdf", "npz", "zarr"), GRID),
     "text_lines": {"path": "x"},
+    "text_stream": {"path": "x", "context": 3},
     "time_series": {"path": "x", "look_back": 2, "horizon": 1},
     **EXAMPLES,
 }

@@ -16,9 +16,9 @@ from headrace.reading import check_experiment
 from headrace.registry import list_kinds, load_kind
 from headrace.schema import TITLES, experiment_schema, render_documentation, render_schema
 from headrace.yaml_files import read, tuples
+from shipped_experiments import ALL, HERE
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 FILES = {
     "workflow/schemas/config.schema.json": lambda: render_schema(experiment_schema()),
     "configs/README.md": render_documentation,
@@ -61,11 +61,15 @@ def complaints(validator, data):
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in found]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_every_shipped_experiment_follows_the_schema_and_names_it(path, validator):
     assert complaints(validator, read(path)) == []
     first = path.read_text().splitlines()[0]
     assert first == "# yaml-language-server: $schema=../workflow/schemas/config.schema.json"
+
+
+@pytest.mark.parametrize("path", HERE, ids=lambda path: path.stem)
+def test_every_shipped_experiment_follows_the_schema_when_its_defaults_are_written_out(path, validator):
     assert complaints(validator, check_experiment(read(path)).resolved()) == []
 
 

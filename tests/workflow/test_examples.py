@@ -28,6 +28,7 @@ def test_every_group_of_sources_has_an_example() -> None:
         "tables": {"csv", "parquet"},
         "series": {"time_series"},
         "texts": {"text_lines"},
+        "long texts": {"text_stream"},
         "arrays": {"npy", "npz", "idx", "image_folder"},
         "sparse": {"svmlight", "matrix_market"},
         "grids": {"netcdf", "hdf5", "zarr"},

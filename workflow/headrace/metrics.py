@@ -29,6 +29,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "nll", "ece"),
     "regression": ("rmse", "mae", "r2"),
     "density": ("neg_elbo", "reconstruction"),
+    "next_step": ("nll", "perplexity"),
 }
 """Task -> the names of its metrics; nll, neg_elbo and reconstruction in nats, rmse and mae in units of the target."""
 
@@ -36,6 +37,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "classification": ("target", "probabilities"),
     "regression": ("target", "prediction"),
     "density": ("neg_elbo", "reconstruction"),
+    "next_step": ("nats", "steps"),
 }
 """Task -> the arrays that its metrics need; `compute` states their shapes."""
 
@@ -63,9 +65,10 @@ def compute(
 
     `outputs` by task (other keys are ignored): classification: target (samples,) whole numbers, probabilities
     (samples, classes); regression: target and prediction, both (samples,) or both (samples, outputs); density:
-    neg_elbo and reconstruction, both (samples,), in nats. Without resamples `low` and `high` are nan. Peak memory is a
-    few blocks of `block_mib`; the values don't depend on it. Raises ValueError, naming the array, for outputs that are
-    missing, misshapen, not finite or out of range.
+    neg_elbo and reconstruction, both (samples,), in nats; next_step: nats that a sample's steps cost together, and how
+    many steps those are, both (samples,). Without resamples `low` and `high` are nan. Peak memory is a few blocks of
+    `block_mib`; the values don't depend on it. Raises ValueError, naming the array, for outputs that are missing,
+    misshapen, not finite or out of range.
     """
     measure = prepare(task, outputs)
     num_samples = len(outputs[OUTPUTS[task][0]])
@@ -84,9 +87,13 @@ def prepare(task: str, outputs: Mapping[str, np.ndarray]) -> Measure:
     """Check the outputs and compute the terms per sample once; see `compute` for what `outputs` holds."""
     if task not in METRICS:
         raise ValueError(f"task must be one of {', '.join(METRICS)}, not {task!r}")
-    if task == "classification":
-        return _prepare_classification(outputs)
-    return _prepare_regression(outputs) if task == "regression" else _prepare_density(outputs)
+    preparations: Mapping[str, Callable[[Mapping[str, np.ndarray]], Measure]] = {
+        "classification": _prepare_classification,
+        "regression": _prepare_regression,
+        "density": _prepare_density,
+        "next_step": _prepare_next_step,
+    }
+    return preparations[task](outputs)
 
 
 def confusion(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> IntArray:
@@ -168,6 +175,28 @@ def _prepare_density(outputs: Mapping[str, np.ndarray]) -> Measure:
     terms = {name: _get_floats(outputs, name, dims=(1,)) for name in OUTPUTS["density"]}
     _check_same(len(terms["neg_elbo"]), len(terms["reconstruction"]), "reconstruction", "samples")
     return lambda weights: {name: _average(weights, term) for name, term in terms.items()}
+
+
+def _prepare_next_step(outputs: Mapping[str, np.ndarray]) -> Measure:
+    """Prepare the nats per predicted step, over all steps of all samples, and the perplexity, which is exp of that.
+
+    A resample that happens to hold no predicted step has neither: nan.
+    """
+    nats, steps = (_get_floats(outputs, name, dims=(1,)) for name in OUTPUTS["next_step"])
+    _check_same(len(nats), len(steps), "steps", "samples")
+    if steps.min() < 0 or (steps != np.floor(steps)).any() or not steps.any():
+        raise ValueError("steps: must be whole numbers, not negative and not all 0")
+
+    def measure(weights: FloatArray) -> dict[str, FloatArray]:
+        """Both for each row of weights (resamples, samples)."""
+        counts = np.add.reduce(weights * steps, axis=1)
+        total = np.add.reduce(weights * nats, axis=1)
+        nll = np.divide(total, counts, out=np.full(len(weights), math.nan), where=counts > 0)
+        # Beyond float64 there is only infinity, which is what is reported.
+        with np.errstate(over="ignore"):
+            return {"nll": nll, "perplexity": np.exp(nll)}
+
+    return measure
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from headrace.datasets.base import DataInfo
 from headrace.errors import InputError
 from headrace.experiment import Experiment, Setting
 from headrace.fingerprints import code_fingerprint
-from headrace.models.base import is_sequence
+from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance import digest_json, write_json_if_new
 from headrace.splits import planned_sizes
@@ -223,10 +223,11 @@ class Plan:
 
     def _shapes(self, dataset: str, features: str, task: str) -> dict[str, Any]:
         info = self.experiment.features_info(dataset, features)
-        outputs = {"classification": len(info.class_names), "regression": info.num_targets}.get(task, 0)
-        layout = {"layout": info.layout, "num_codes": info.num_codes} if info.layout != "dense" else {}
+        counts = {"classification": len(info.class_names), "regression": info.num_targets, NEXT_STEP: info.num_codes}
+        plain = info.layout == "dense" and not info.num_codes
+        layout = {} if plain else {"layout": info.layout, "num_codes": info.num_codes}
         sequence = {"is_sequence": True} if is_sequence(info) else {}
-        return {"inputs": list(info.shape), "outputs": outputs, "task": task, **layout, **sequence}
+        return {"inputs": list(info.shape), "outputs": counts.get(task, 0), "task": task, **layout, **sequence}
 
     def _train(
         self, setting: Setting, seed: int, dataset: str, task: str, features: Artifact, shapes: Mapping[str, Any]

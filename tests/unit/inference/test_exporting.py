@@ -126,7 +126,8 @@ def test_a_card_says_what_goes_in_and_what_comes_out(made: Made, capsys: pytest.
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
-        ("vae", [], "vae draws noise to predict; allowed: classification and regression"),
+        ("vae", [], "was trained for density; allowed: classification and regression"),
+        ("letters", [], "was trained for next_step; allowed: classification and regression"),
         ("ragged", [], "reads ragged features; allowed: dense and sparse"),
         ("raw", ["--output", "program.onnx"], "allowed: names that end in .pt2"),
         ("raw", ["--output", "nowhere/program.pt2"], "cannot be written"),

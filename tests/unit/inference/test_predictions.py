@@ -15,9 +15,12 @@ from headrace.stores.arrays import load_arrays
 from headrace.stores.layout import STORE
 from headrace.stores.reading import Store
 from headrace.workers import Workers
-from sample_runs import EXPERIMENT, Made, make_runs
+from sample_runs import EXPERIMENT, PLAYS, Made, make_runs
 
 MODELS = [model["name"] for model in EXPERIMENT["models"]]
+LETTERS = next(model for model in EXPERIMENT["models"] if model["name"] == "letters")
+JUDGED = ("probabilities", "prediction", "neg_elbo", "nats")
+"""What is judged of a run, by its task."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -79,7 +82,7 @@ def test_all_splits_come_one_after_the_other_under_the_numbers_of_their_source(m
     store = Store(made.features(model) / STORE)
     found = predict(made, model, made.features(model))
     assert sorted(found["row"].tolist()) == list(range(store.layout.num_rows))
-    name = next(name for name in ("probabilities", "prediction", "neg_elbo") if name in found)
+    name = next(name for name in JUDGED if name in found)
     for split in ("train", "validation", "test"):
         alone = predict(made, model, made.shards(model), "--split", split)
         rows = store.split(split)
@@ -87,14 +90,14 @@ def test_all_splits_come_one_after_the_other_under_the_numbers_of_their_source(m
         assert np.array_equal(found[name][rows], alone[name])
 
 
-@pytest.mark.parametrize("model", ["reduced", "raw", "numbers", "vae", "cnn", "rnn"])
+@pytest.mark.parametrize("model", ["reduced", "raw", "numbers", "vae", "cnn", "rnn", "letters"])
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_dense_rows_in_a_file_go_through_the_fitted_chain(made: Made, tmp_path: Path, model: str, suffix: str) -> None:
     path = tmp_path / f"rows{suffix}"
     inputs = inputs_of(made.shards(model))
     np.save(path, inputs) if suffix == ".npy" else np.savez(path, inputs=inputs, more=np.zeros(3))
     found = predict(made, model, path)
-    name = next(name for name in ("probabilities", "prediction", "neg_elbo") if name in found)
+    name = next(name for name in JUDGED if name in found)
     assert np.array_equal(found[name], judged(made, model)[name])
     assert found["row"].tolist() == list(range(len(inputs)))
 
@@ -132,7 +135,12 @@ def test_a_table_says_what_the_arrays_say(made: Made, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("model", "header"), [("numbers", ["row", "prediction"]), ("vae", ["row", "neg_elbo", "reconstruction"])]
+    ("model", "header"),
+    [
+        ("numbers", ["row", "prediction"]),
+        ("vae", ["row", "neg_elbo", "reconstruction"]),
+        ("letters", ["row", "nats", "steps"]),
+    ],
 )
 def test_a_table_of_numbers(made: Made, tmp_path: Path, model: str, header: list[str]) -> None:
     path = tmp_path / "table.csv"
@@ -190,6 +198,21 @@ def test_data_that_do_not_fit_are_one_line(
     assert words in refused(capsys, made.folder(model), data(made))
 
 
+def test_codes_that_stand_for_other_characters_are_one_line(
+    made: Made, tmp_path: Path, one_worker: Workers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.txt").write_text(PLAYS.read_text().replace("q", "\u00e9"), "utf-8")
+    dataset = {"kind": "text_stream", "path": str(tmp_path / "other.txt"), "context": 60}
+    other = make_runs(tmp_path, one_worker, {**EXPERIMENT, "datasets": {"plays": dataset}, "models": [LETTERS]})
+    assert "its codes stand for other characters" in refused(capsys, made.folder("letters"), other.shards("letters"))
+    (tmp_path / "other.txt").write_text(PLAYS.read_text(), "utf-8")
+    same = make_runs(tmp_path / "same", one_worker, {**EXPERIMENT, "datasets": {"plays": dataset}, "models": [LETTERS]})
+    assert same.shards("letters") != made.shards("letters")
+    assert predict(made, "letters", same.shards("letters"), "--split", "test")["nats"].tolist() == (
+        judged(made, "letters")["nats"].tolist()
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "values", "words"),
     [
@@ -199,6 +222,7 @@ def test_data_that_do_not_fit_are_one_line(
         ("raw", np.full((3, 30), "a"), "holds <U1"),
         ("reduced", np.array([[0.0] * 30, [np.nan] * 30]), "row 1: allowed: finite numbers"),
         ("raw", np.full((1, 30), 1e300), "row 0: allowed: finite numbers"),
+        ("letters", np.full((1, 61), 59), "row 0: allowed: 0 to 58"),
         ("ragged", np.zeros((3, 2)), "its rows are dense, and the run's ragged"),
         ("sparse", np.zeros((3, 50)), "its rows are dense, and the run's sparse"),
         ("graph", np.zeros((3, 16)), "works on the nodes of its own graph"),

@@ -30,6 +30,7 @@ SIZES = {"train": 41, "validation": 20}
 TRAINING = Training(epochs=3, batch_size=8, learning_rate=0.01, device="cpu")
 IMAGES, SEQUENCES, STEPS = (4, 6), (6, 3), (3,)
 RAGGED = Shapes(STEPS, 2, "classification", "ragged")
+CODES = Shapes((7,), 5, "next_step", num_codes=5)
 CASES: dict[str, tuple[dict[str, Any], Shapes]] = {
     "residual cnn": (
         {"kind": "cnn", "blocks": "residual", "channels": [4, 6], "hidden": 8, "dropout": 0.2},
@@ -41,6 +42,8 @@ CASES: dict[str, tuple[dict[str, Any], Shapes]] = {
     ),
     "rnn": ({"kind": "rnn", "bidirectional": True, "layers": 2, "hidden": 5, "dropout": 0.2}, RAGGED),
     "transformer": ({"kind": "transformer", "width": 8, "heads": 2, "layers": 2, "read": "token"}, RAGGED),
+    "decoder": ({"kind": "transformer", "width": 8, "heads": 2, "position": "learned"}, CODES),
+    "rnn that says what comes next": ({"kind": "rnn", "layers": 2, "hidden": 5, "dropout": 0.2}, CODES),
     "convolutional vae": (
         {"kind": "vae", "architecture": "convolutional", "channels": [4], "hidden": 8, "latent": 2, "beta": 2.0},
         Shapes(IMAGES, 0, "density"),
@@ -51,6 +54,8 @@ CASES: dict[str, tuple[dict[str, Any], Shapes]] = {
 def draw(shapes: Shapes, number: int, seed: int) -> dict[str, Block]:
     generator = np.random.default_rng(seed)
     target = np.arange(number) % 2
+    if shapes.num_codes:
+        return {"inputs": ((target[:, None] + generator.integers(0, 3, (number, *shapes.inputs))) % 5).astype(np.uint8)}
     if shapes.layout == "ragged":
         rows = [
             generator.normal(size=(length, *STEPS)) + which
@@ -64,7 +69,7 @@ def draw(shapes: Shapes, number: int, seed: int) -> dict[str, Block]:
 
 def open_data(shapes: Shapes, folder: Path) -> dict[str, Split]:
     blocks = {split: draw(shapes, number, seed) for seed, (split, number) in enumerate(SIZES.items())}
-    write_artifact(folder, blocks, Layout(sum(SIZES.values()), 50, 10))
+    write_artifact(folder, blocks, Layout(sum(SIZES.values()), 50, 10), {"num_codes": shapes.num_codes})
     return {split: open_split(folder, split) for split in SIZES}
 
 
@@ -116,6 +121,8 @@ def test_a_run_goes_on_with_the_same_bits_and_is_judged_as_it_was_validated(
         weighted = 2 * outputs["neg_elbo"] - outputs["reconstruction"]
         # The posterior is sampled again, by other noise.
         assert weighted.mean() == pytest.approx(best["validation_loss"], rel=0.02)
+    elif shapes.task == "next_step":
+        assert outputs["nats"].sum() / outputs["steps"].sum() == pytest.approx(best["validation_loss"])
     else:
         right = outputs["probabilities"].argmax(axis=1) == outputs["target"]
         assert right.mean() == pytest.approx(best["validation_accuracy"])

@@ -95,6 +95,16 @@ def test_memory_follows_from_what_is_held():
         assert found[rule]["mem_mb"] % 512 == 0
 
 
+def test_what_may_come_next_is_held_for_every_step_of_a_batch(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(chr(0x4E00 + i) for i in range(5000)), "utf-8")
+    dataset = {"kind": "text_stream", "path": str(tmp_path / "a.txt"), "context": 63}
+    data = {"name": "x", "datasets": {"text": dataset}, "models": [{"kind": "rnn"}]}
+    found = default_requests(Plan(check_experiment(data, artifacts=tmp_path), Site(device="cpu")))
+    mib = 1536 + 3 * 4 * 1024 * 64 * 5000 / MIB
+    for rule in ("train_rnn", "evaluate"):
+        assert mib <= found[rule]["mem_mb"] < mib + 512
+
+
 def test_memory_does_not_follow_the_data_where_nothing_holds_them():
     small, large = (default_requests(grow(plan(), times)) for times in (200, 2000))
     assert small["train_cnn"]["mem_mb"] == large["train_cnn"]["mem_mb"]

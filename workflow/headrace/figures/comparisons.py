@@ -13,7 +13,7 @@ from typing import Any
 from headrace.results import MetricValue, Results, RunResult
 from headrace.statistics import Summary, summarise
 
-MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "neg_elbo"}
+MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "neg_elbo", "next_step": "nll"}
 """The metric that answers the question, by task."""
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "nll", "ece", "neg_elbo", "reconstruction", "perplexity"})

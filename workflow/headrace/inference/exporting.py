@@ -58,8 +58,8 @@ def export(run: SealedRun, form: str, output: Path | None) -> Path:
         raise InputError(f"--format onnx needs what is not installed here: pip install {' '.join(missing)}")
     shapes = run.manifest["spec"]["shapes"]
     if shapes["task"] not in ("classification", "regression"):
-        family = run.manifest["spec"]["family"]["kind"]
-        raise InputError(f"{run.folder.name}: {family} draws noise to predict; allowed: classification and regression")
+        task = shapes["task"]
+        raise InputError(f"{run.folder.name}: was trained for {task}; allowed: classification and regression")
     if shapes.get("layout") == "ragged":
         raise InputError(f"{run.folder.name}: reads ragged features; allowed: dense and sparse, which is filled up")
     trained = open_run(run, device="cpu")

@@ -41,7 +41,12 @@ class SealedRun:
 
     @property
     def class_names(self) -> list[str]:
-        """As the data that it was trained on name them; their codes where these data are no longer there."""
+        """As the data that it was trained on name them; their codes where these data are no longer there.
+
+        None where it does not tell classes apart.
+        """
+        if self.manifest["spec"]["shapes"]["task"] != "classification":
+            return []
         try:
             names = list(groups.read_attributes(self.features / STORE).get("class_names", ()))
         except StageError:
@@ -62,6 +67,8 @@ class Beginning:
     num_rows: int
     """Of these shards."""
     may_miss: bool = False
+    characters: str = ""
+    """Where codes stand for characters: these, in the order of their codes."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,9 @@ def read_beginning(run: SealedRun) -> Beginning:
         raise InputError(f"{folder}: is missing or another; the run {run.folder.name} was trained on it")
     if wanted["stage"] == "shard":
         attributes, inputs = groups.read_attributes(folder / STORE), groups.read_variables(folder / STORE)[INPUTS]
-        return Beginning(inputs, int(attributes.get("num_codes", 0)), (), manifest["identity"], 0)
+        characters = attributes.get("characters", "")
+        num_codes = int(attributes.get("num_codes", 0))
+        return Beginning(inputs, num_codes, (), manifest["identity"], 0, characters=characters)
     _refuse_damage(folder, manifest)
     info = DataInfo.of(manifest["spec"]["info"])
     inputs = Variable(info.dims, info.shape, info.dtype, info.layout)
@@ -165,6 +174,8 @@ def _refuse_other(store: Store, before: Beginning, folder: Path) -> None:
     ):
         if one != other:
             raise InputError(f"{folder}: {what} of the inputs: {one}; the run was trained on {other}")
+    if store.attributes.get("characters", "") != before.characters:
+        raise InputError(f"{folder}: its codes stand for other characters than those that the run was trained on")
 
 
 def _after_chain(rows: Rows, before: Beginning, shards: str | None, name: str) -> Rows:

@@ -21,16 +21,19 @@ def sinusoids(num_steps: int, width: int, device: torch.device) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Every step looks at all real steps of its sequence, in several heads."""
+    """Every step looks at all real steps of its sequence, in several heads; a causal one not at those behind it."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, *, is_causal: bool = False) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout, self.is_causal = heads, dropout, is_causal
         self.project = nn.Linear(width, 3 * width)
         self.merge = nn.Linear(width, width)
 
     def forward(self, steps: Tensor, mask: Tensor | None) -> Tensor:
-        """(batch, steps, width) to the same; mask (batch, steps) bool says which steps are real, None that all are."""
+        """(batch, steps, width) to the same; mask (batch, steps) bool says which steps are real, None that all are.
+
+        Causal attention takes no mask: no real step looks at what fills up, which lies behind it.
+        """
         batch, num_steps, width = steps.shape
         # (queries, keys, values; batch; heads; steps; numbers a head)
         projected = self.project(steps).view(batch, num_steps, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
@@ -41,6 +44,7 @@ class Attention(nn.Module):
             values,
             attn_mask=None if mask is None else mask[:, None, None, :],
             dropout_p=self.dropout if self.training else 0.0,
+            is_causal=self.is_causal,
         )
         output: Tensor = self.merge(seen.transpose(1, 2).reshape(batch, num_steps, width))
         return output
@@ -53,10 +57,10 @@ class EncoderBlock(nn.Module):
     https://arxiv.org/abs/2002.04745.
     """
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, *, is_causal: bool = False) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, dropout)
+        self.attention = Attention(width, heads, dropout, is_causal=is_causal)
         self.feedforward_norm = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(
             nn.Linear(width, feedforward), nn.GELU(), nn.Dropout(dropout), nn.Linear(feedforward, width)
@@ -71,11 +75,15 @@ class EncoderBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Blocks on top of each other, and a last normalisation."""
+    """Blocks on top of each other, and a last normalisation. With causal attention they decode."""
 
-    def __init__(self, layers: int, width: int, heads: int, feedforward: int, dropout: float) -> None:
+    def __init__(
+        self, layers: int, width: int, heads: int, feedforward: int, dropout: float, *, is_causal: bool = False
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(EncoderBlock(width, heads, feedforward, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(width, heads, feedforward, dropout, is_causal=is_causal) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, steps: Tensor, mask: Tensor | None) -> Tensor:

@@ -28,6 +28,8 @@ class Sequences(Protocol):
 Inputs: TypeAlias = "Tensor | Sequences"
 
 
+NEXT_STEP = "next_step"
+"""The task of predicting, after every step of a sequence of codes, the next one."""
 STEP_DIMS = frozenset({"step", "time", "window"})
 """Dimensions that a sequence is read along."""
 
@@ -38,11 +40,13 @@ def is_sequence(info: DataInfo) -> bool:
 
 
 def check_sequences(kind: str, info: DataInfo) -> None:
-    """Raise ValueError for what cannot be read step by step."""
-    if info.layout == "dense" and len(info.shape) != 2:
+    """Raise ValueError for what cannot be read step by step, or has no steps to predict where that is the task."""
+    if info.layout == "dense" and len(info.shape) != (1 if info.num_codes else 2):
         raise ValueError(f"{kind} reads sequences (step, feature), not {info.dims} {info.shape}")
     if info.layout == "ragged" and len(info.shape) > (0 if info.num_codes else 1):
         raise ValueError(f"{kind} reads steps of one dimension, or of one code, not {info.dims} {info.shape}")
+    if NEXT_STEP in info.tasks and not info.num_codes:
+        raise ValueError(f"{kind} predicts which code comes next, and these features are measurements; allowed: codes")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Shapes:
     inputs: tuple[int, ...]
     """Shape of one sample; of one step where samples are sequences of different lengths."""
     outputs: int
-    """Number of classes, or of numbers to predict; 0 for a density."""
+    """Number of classes, of numbers to predict, or of codes that may come next; 0 for a density."""
     task: str
     layout: str = "dense"
     """`ragged` inputs come as padded Sequences; `sparse` ones are filled up to dense."""
@@ -83,6 +87,28 @@ class Weighting:
 EQUALLY = Weighting()
 
 
+def cost_of_steps(outputs: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """What the steps of each sample cost together, (batch,) float32 in nats, and how many they are, (batch,) int64.
+
+    `outputs` (batch, steps, codes) are the logits of what follows each step of the inputs. The first step follows
+    nothing, and nothing is known to follow the last one: of n steps, n - 1 are predicted.
+    """
+    import torch
+    from torch import Tensor
+    from torch.nn import functional
+
+    values = inputs if isinstance(inputs, Tensor) else inputs.values
+    wanted = values[:, 1:]
+    logits = outputs[:, : wanted.shape[1]].flatten(0, 1)
+    nats = functional.cross_entropy(logits, wanted.flatten(), reduction="none").view(wanted.shape)
+    if isinstance(inputs, Tensor):
+        counts = torch.full((len(values),), wanted.shape[1], dtype=torch.int64, device=values.device)
+    else:
+        counts = (inputs.lengths - 1).clamp(min=0)
+        nats = nats.where(torch.arange(wanted.shape[1], device=values.device) < counts[:, None], 0.0)
+    return nats.sum(dim=1), counts
+
+
 class ModelSpec(Kind):
     """Parameters of one model family."""
 
@@ -104,9 +130,14 @@ class ModelSpec(Kind):
 
         `outputs` is what the module gave for inputs (batch, ...); target (batch,) codes or (batch, outputs) numbers.
         Weights of classes multiply the samples' losses, whose sum is divided by the number of samples all the same.
+        Where the next step is predicted, from outputs (batch, steps, codes), there is no target: the mean is over all
+        steps predicted.
         """
         from torch.nn import functional
 
+        if task == NEXT_STEP:
+            nats, counts = cost_of_steps(outputs, inputs)
+            return nats.sum() / counts.sum().clamp(min=1)
         if task == "classification":
             weights, smoothing = weighting.class_weights, weighting.label_smoothing
             if weights is None:
@@ -116,5 +147,10 @@ class ModelSpec(Kind):
         return functional.mse_loss(outputs, target)
 
     def predict(self, outputs: Any, inputs: Inputs, task: str) -> dict[str, Tensor]:
-        """What is judged: `probabilities` (batch, classes), or `prediction` (batch, outputs) in standardised units."""
+        """What is judged: `probabilities` (batch, classes), or `prediction` (batch, outputs) in standardised units; or,
+        where the next step is predicted, the `nats` (batch,) that its `steps` (batch,) cost together.
+        """
+        if task == NEXT_STEP:
+            nats, counts = cost_of_steps(outputs, inputs)
+            return {"nats": nats, "steps": counts}
         return {"probabilities": outputs.softmax(dim=1)} if task == "classification" else {"prediction": outputs}

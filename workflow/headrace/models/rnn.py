@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.config import PositiveInt, Rate
 from headrace.datasets.base import DataInfo
-from headrace.models.base import Inputs, ModelSpec, Shapes, check_sequences
+from headrace.models.base import NEXT_STEP, Inputs, ModelSpec, Shapes, check_sequences
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,9 +19,11 @@ class Spec(ModelSpec):
     `{kind: rnn, cell: lstm, bidirectional: true, read: mean}`.
 
     An image is read as a sequence of its rows. Codes, as the bytes of a text, are embedded first. Of sequences of
-    different lengths, what was filled up behind the end is never read.
+    different lengths, what was filled up behind the end is never read. Where the next step is to be predicted, the
+    linear layer reads the state after each step.
     """
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "regression", NEXT_STEP)
     reads: ClassVar[tuple[str, ...]] = ("dense", "ragged")
 
     cell: Literal["gru", "lstm", "vanilla"] = "gru"
@@ -33,20 +35,27 @@ class Spec(ModelSpec):
     embedding: PositiveInt = 32
     """Numbers that a code is embedded in."""
     bidirectional: bool = False
-    """Whether every layer also reads the sequences from their last step to their first, with units of their own."""
+    """Whether every layer also reads the sequences from their last step to their first, with units of their own; not
+    where the next step is predicted."""
     dropout: Rate = 0.0
     """Share of the states dropped in training, between one recurrent layer and the next, and before the linear
     layer."""
     read: Literal["last", "mean", "max"] = "last"
     """What the linear layer reads: `last` is the state after a direction has read everything; `mean` and `max` are
-    taken over all steps, for every unit on its own."""
+    taken over all steps, for every unit on its own. Means nothing where the next step is predicted."""
 
     def check(self, info: DataInfo) -> None:
-        """Sequences only."""
+        """Sequences only; what is to be predicted must not be read before."""
         check_sequences(self.kind, info)
+        if NEXT_STEP not in info.tasks:
+            return
+        if self.bidirectional:
+            raise ValueError("bidirectional: true reads the steps that are to be predicted; allowed: false")
+        if self.read != "last":
+            raise ValueError(f"read: {self.read} sums a sequence up, and here every step is read; leave it out")
 
     def build(self, shapes: Shapes) -> nn.Module:
-        """Many to one."""
+        """Many to one, or, where the next step is predicted, every step to what comes after it."""
         import torch
         from torch import nn
 
@@ -77,7 +86,8 @@ class Spec(ModelSpec):
                 steps = self.embedding(values)
                 steps = steps.unsqueeze(-1) if steps.dim() == 2 else steps
                 states = self.cell(steps)[0] if is_plain else self.cell(steps, lengths)
-                output: Tensor = self.head(self.dropout(self.summary(states, lengths)))
+                read = states if shapes.task == NEXT_STEP else self.summary(states, lengths)
+                output: Tensor = self.head(self.dropout(read))
                 return output
 
             def summary(self, states: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Transformer encoder over sequences (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
+"""Transformer over sequences (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from headrace.config import PositiveInt, Rate
 from headrace.datasets.base import DataInfo
-from headrace.models.base import Inputs, ModelSpec, Shapes, check_sequences
+from headrace.models.base import NEXT_STEP, Inputs, ModelSpec, Shapes, check_sequences
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,8 +23,12 @@ class Spec(ModelSpec):
     An image is read as a sequence of its rows. Codes, as the bytes of a text, are embedded; measurements go through a
     linear layer. Layers are normalised before attention. Of sequences of different lengths, what was filled up behind
     the end is never read. Memory grows with the square of the number of steps.
+
+    Where the next step is to be predicted, every step looks only at those up to itself, and the linear layer reads each
+    of them.
     """
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "regression", NEXT_STEP)
     reads: ClassVar[tuple[str, ...]] = ("dense", "ragged")
 
     width: PositiveInt = 64
@@ -43,7 +47,7 @@ class Spec(ModelSpec):
     sequences that all have the same length; or not at all."""
     read: Literal["mean", "token"] = "mean"
     """What the linear layer reads: the `mean` over all steps, or a learned `token` that is put before the first
-    step."""
+    step. Where the next step is predicted it reads every step, and there is no token."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -56,16 +60,18 @@ class Spec(ModelSpec):
         check_sequences(self.kind, info)
         if self.position == "learned" and info.layout == "ragged":
             raise ValueError("position: learned needs sequences of one length; allowed: sinusoidal, none")
+        if self.read == "token" and NEXT_STEP in info.tasks:
+            raise ValueError("read: token sums a sequence up, and here every step is read; leave it out")
 
     def build(self, shapes: Shapes) -> nn.Module:
-        """(batch, steps, ...) to (batch, outputs)."""
+        """(batch, steps, ...) to (batch, outputs), or to (batch, steps, outputs): what comes after each step."""
         import torch
         from torch import nn
 
         from headrace.layers.attention import Encoder, sinusoids
         from headrace.layers.sequences import mask_of, mean_of, take_apart
 
-        spec, width = self, self.width
+        spec, width, is_causal = self, self.width, shapes.task == NEXT_STEP
 
         class Transformer(nn.Module):
             def __init__(self) -> None:
@@ -79,11 +85,15 @@ class Spec(ModelSpec):
                 if spec.read == "token":
                     self.token = nn.Parameter(0.02 * torch.randn(width))
                 self.dropout = nn.Dropout(spec.dropout)
-                self.encoder = Encoder(spec.layers, width, spec.heads, spec.feedforward * width, spec.dropout)
+                size = (spec.layers, width, spec.heads, spec.feedforward * width)
+                self.encoder = Encoder(*size, spec.dropout, is_causal=is_causal)
                 self.head = nn.Linear(width, shapes.outputs)
 
             def forward(self, inputs: Inputs) -> Tensor:
                 steps, lengths = self._placed(inputs)
+                if is_causal:
+                    following: Tensor = self.head(self.encoder(steps, None))
+                    return following
                 steps = self.encoder(steps, None if lengths is None else mask_of(lengths, steps.shape[1]))
                 output: Tensor = self.head(steps[:, 0] if spec.read == "token" else mean_of(steps, lengths))
                 return output

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from headrace.artifacts import Artifact, Job
 from headrace.datasets.base import DataInfo
+from headrace.models.base import NEXT_STEP
 from headrace.plan import Plan, Run
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import list_kinds, load_kind
@@ -46,6 +47,8 @@ WINDOW_MIB = 256
 """Chunks that are shuffled together, as they are stored and as they are trained on."""
 HOLD_WHOLE = frozenset({"matrix_market", "mnist5k"})
 """Kinds of datasets that cannot be read in parts."""
+JUDGED_TOGETHER = 1024
+"""Samples in a batch that is validated or evaluated."""
 RESAMPLED_PER_S = 2e7
 """Samples that a second of bootstrapping counts."""
 ARRAYS_OF_NODES = 4
@@ -101,6 +104,7 @@ def default_requests(plan: Plan | None) -> Requests:
                     as often as a run has ranks
         evaluate    1536 + the validation and test splits likewise, and 4 x what is predicted for them
         train and evaluate on a GPU: 2560 more
+        train and evaluate where the next step is predicted: what is said of all steps of 1024 samples, three times
 
     Time in minutes, generous, from one hour to one day in steps of half an hour:
 
@@ -136,6 +140,8 @@ class _Data:
 
     mib: Mapping[str, float]
     samples: Mapping[str, int]
+    steps: int
+    """Of the longest sequence."""
 
     def of(self, *splits: str) -> float:
         """MiB of some splits."""
@@ -181,6 +187,7 @@ class Sizes:
         training = [artifact.spec["training"] for artifact in job.artifacts]
         seconds = sum(keys["epochs"] for keys in training) * mib / TRAINING_MIB_PER_S
         held = _resident(self._behind(job.artifacts[0]), "train", "validation")
+        held += max(self._said_of_steps(artifact) for artifact in job.artifacts)
         ranks = max(keys["world_size"] for keys in training)
         threads = max(keys["threads"] * keys["world_size"] for keys in training)
         return _request((_torch_mib(training) + held) * ranks, seconds, threads=threads)
@@ -191,11 +198,20 @@ class Sizes:
         resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
         seconds = len(job.artifacts) * (mib / TRAINING_MIB_PER_S + resampled / RESAMPLED_PER_S)
         training = [artifact.inputs["run"].spec["training"] for artifact in job.artifacts]
-        shapes = job.artifacts[0].inputs["run"].spec["shapes"]
-        outputs = shapes["outputs"] or math.prod(shapes["inputs"])
+        run = job.artifacts[0].inputs["run"]
+        shapes = run.spec["shapes"]
+        outputs = 2 if shapes["task"] == NEXT_STEP else shapes["outputs"] or math.prod(shapes["inputs"])
         predicted = 8 * outputs * (data.samples["validation"] + data.samples["test"]) / MIB
-        held = _resident(data, "validation", "test") + 4 * predicted
+        held = _resident(data, "validation", "test") + 4 * predicted + self._said_of_steps(run)
         return _request(_torch_mib(training) + held, seconds, threads=max(keys["threads"] for keys in training))
+
+    def _said_of_steps(self, train: Artifact) -> float:
+        """MiB of a number for every code after every step of a batch, with the logarithm and the gradient of each."""
+        shapes, batch_size = train.spec["shapes"], train.spec["training"]["batch_size"]
+        if shapes["task"] != NEXT_STEP:
+            return 0.0
+        numbers: int = max(JUDGED_TOGETHER, batch_size) * self._behind(train).steps * shapes["outputs"]
+        return 3 * 4 * numbers / MIB
 
     @cached_property
     def _infos(self) -> Mapping[str, DataInfo]:
@@ -219,7 +235,8 @@ class Sizes:
             experiment = self._plan.experiment
             samples = planned_sizes(experiment.infos[run.dataset], experiment.datasets[run.dataset].split)
             info = experiment.features_info(*key)
-            self._data[key] = _Data({split: _mib(info, size) for split, size in samples.items()}, samples)
+            mib = {split: _mib(info, size) for split, size in samples.items()}
+            self._data[key] = _Data(mib, samples, info.longest or math.prod(info.shape[:1]))
         return self._data[key]
 
 
