@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.config import Training
 from headrace.figures.comparisons import Comparison, compare
 from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult
 
@@ -17,6 +18,17 @@ HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked
 
 DIGITS = tuple(str(digit) for digit in range(10))
 QUESTION = "Which of four model families reads handwritten digits best?"
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "fnn": {"hidden": [256, 128], "dropout": 0.1},
+    "cnn": {"channels": [16, 32], "kernel": 3, "hidden": 128},
+    "rnn": {"cell": "gru", "hidden": 64},
+    "vae": {"hidden": 400, "latent": 20, "likelihood": "bernoulli"},
+}
+FAMILIES = {
+    "fnn": "Fully connected layers with ReLU and dropout between them.",
+    "vae": "A diagonal Gaussian posterior over a latent space, and a Bernoulli or Gaussian likelihood.",
+}
+FEATURES = {"pixels": [{"kind": "standardize", "per": "all", "clip": None}]}
 RESOLVED = f"""name: quickstart
 description: {QUESTION}
 datasets:
@@ -48,6 +60,7 @@ def make_dataset(name: str, kind: str, tasks: tuple[str, ...], num_samples: int,
         artifact=f"artifacts/shard/{name}-1f0c2a77",
         licence="CC-BY-SA-3.0",
         source="https://doi.org/10.1109/5.726791",
+        split={"by": "stratified", "train": 0.7, "validation": 0.15, "test": 0.15, "seed": 0},
     )
     return dataclasses.replace(dataset, **changes)
 
@@ -70,7 +83,8 @@ def make_curves(start: float, end: float, epochs: int, noise: np.random.Generato
         train = end + (start - end) * math.exp(-0.7 * epoch) * float(1 + 0.03 * noise.standard_normal())
         validation = train * (1.05 + 0.015 * max(0, epoch - 6)) * float(1 + 0.01 * noise.standard_normal())
         row = {"epoch": float(epoch), "train_loss": train, "validation_loss": validation}
-        curves.append({**row, "learning_rate": 0.001, "seconds": 1.5})
+        measured = {"samples_per_second": 7000.0 + epoch, "peak_memory_mib": 380.0 + epoch}
+        curves.append({**row, "learning_rate": 0.001, "seconds": 1.5, **measured})
     return curves
 
 
@@ -94,8 +108,10 @@ def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any
     """Return a finished run on the digits."""
     noise = np.random.default_rng([seed, *family.encode(), *str(changes.get("point", "")).encode()])
     task = str(changes.get("task", "classification"))
+    identity = f"{family}-{changes.get('dataset', 'digits')}-s{seed}-{noise.integers(16**8):08x}"
+    training = Training().model_dump(mode="json", exclude={"seeds"}) | {"device": "cpu"}
     run = RunResult(
-        id=f"{family}-{changes.get('dataset', 'digits')}-s{seed}-{noise.integers(16**8):08x}",
+        id=identity,
         dataset="digits",
         family=family,
         model=family,
@@ -104,6 +120,10 @@ def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any
         seed=seed,
         point={},
         status="done",
+        parameters={**training, "kind": family, **ARCHITECTURES.get(family, {}), **changes.get("point", {})},
+        shapes={"inputs": [28, 28], "outputs": 10 if task == "classification" else 0, "task": task},
+        artifact=f"artifacts/train/{identity}",
+        device="cpu",
         metrics=make_metrics(values, noise),
         curves=make_curves(2.3, 2.0 * (1.01 - values.get("accuracy", 0.95)), 10, noise),
         best_epoch=6 + seed,
@@ -191,6 +211,8 @@ def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], *
         versions={"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"},
         commands=("git checkout 0123abc", "snakemake --cores all --configfile results/quickstart/experiment.yaml"),
         steps=make_steps(runs, datasets),
+        families=FAMILIES,
+        features=FEATURES,
     )
     return dataclasses.replace(results, **changes)
 
@@ -256,10 +278,13 @@ def hostile() -> Results:
     runs = [dataclasses.replace(run, id=f"{run.id}{HOSTILE}", **names) for run in quickstart_runs()]
     runs = [dataclasses.replace(run, model=f"{run.model}{HOSTILE}", family=HOSTILE) for run in runs]
     runs = [dataclasses.replace(run, point={HOSTILE: HOSTILE, **run.point}) for run in runs]
+    built = {"parameters": {HOSTILE: HOSTILE, "optimizer": HOSTILE}, "artifact": HOSTILE, "device": HOSTILE}
+    runs = [dataclasses.replace(run, **built) for run in runs]
     runs[3] = dataclasses.replace(runs[3], status="failed", reason=HOSTILE, metrics=())
     texts = {"experiment": HOSTILE, "description": HOSTILE, "resolved_yaml": HOSTILE, "plan_digest": HOSTILE}
     steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
     around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
+    around |= {"families": {HOSTILE: HOSTILE}, "features": {HOSTILE: [{"kind": HOSTILE, HOSTILE: HOSTILE}]}}
     fit = make_trace([0.5, 0.4], kind=HOSTILE, measure=HOSTILE, **names)
     return make_results(runs, [dataset], **{**texts, **around}, traces=[fit])
 

@@ -177,6 +177,25 @@ def test_a_wide_table_is_reached_by_the_keyboard(visit):
     seen.page.wait_for_function("() => document.querySelector('.scroll').scrollLeft > 0")
 
 
+def test_a_model_card_opens_by_the_keyboard_and_is_not_wider_than_a_phone(visit):
+    seen = visit(quickstart, viewport={"width": 360, "height": 800})
+    card = seen.page.locator("details.card").first
+    assert not card.locator("pre").is_visible()
+    card.locator("summary").focus()
+    seen.page.keyboard.press("Enter")
+    assert "headrace predict artifacts/train/" in card.locator("pre").inner_text()
+    seen.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert seen.complaints == []
+
+
+def test_a_closed_model_card_is_printed_whole(visit):
+    seen = visit(quickstart)
+    seen.page.emulate_media(media="print")
+    assert seen.page.locator("details.card table").first.is_visible()
+    assert seen.style("details.card", "border-top-color") == "rgb(221, 226, 231)"
+
+
 def test_without_scripts_the_numbers_are_still_there(browser, tmp_path):
     path = tmp_path / "report.html"
     path.write_text(rendered(quickstart), encoding="utf-8")

@@ -19,6 +19,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from headrace import jobs
 from headrace.__main__ import main
 from headrace.artifacts import Job, artifact_path, receipt_path, spec_path
 from headrace.plan import Plan, Site
@@ -507,6 +508,20 @@ def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
         metrics = read_json(artifact_path(done.root, "evaluate", run.evaluate.id) / "metrics.json")
         mine = [row for row in rows if f",{run.train.id}," in row]
         assert len(mine) == len(metrics)
+
+
+def test_the_report_is_told_what_model_cards_say(done: Place) -> None:
+    need_report()
+    from headrace.stages.report import gather
+
+    (job,) = done.jobs("report")
+    results = gather(jobs.Job(done.receipt(job)))
+    assert results.families == {"fnn": "Fully connected layers with ReLU and dropout between them."}
+    assert [step["kind"] for step in results.features["reduced"]] == ["standardize", "truncated_svd"]
+    assert [dataset.split["by"] for dataset in results.datasets] == ["stratified", "random"]
+    for run in results.runs:
+        assert Path(run.artifact, "weights.safetensors").is_file()
+        assert (run.device, run.shapes["task"]) == ("cpu", run.task)
 
 
 def test_a_failed_run_stands_in_the_report(failed: Place) -> None:

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from headrace.figures.answers import answer, find_broken_steps, find_problems
+from headrace.figures.cards import make_cards
 from headrace.figures.charts import (
     MAX_COUNTED_CLASSES,
     draw_confusion,
@@ -140,6 +141,7 @@ def _describe_comparison(
         "curves": draw_curves(comparison, colours),
         "confusions": _draw_confusions(comparison, class_names),
         "reconstructions": _draw_reconstructions(comparison),
+        "cards": make_cards(comparison, results),
     }
 
 

@@ -40,6 +40,8 @@ class DatasetResult:
     artifact: str
     licence: str
     source: str
+    split: Mapping[str, Any] = field(default_factory=dict)
+    """How the samples were divided, as the experiment says it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class RunResult:
     reason: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """All parameters of the family and of its training."""
+    shapes: Mapping[str, Any] = field(default_factory=dict)
+    """What the model was built for: inputs, outputs, task and, where it isn't dense, layout."""
+    artifact: str = ""
+    """Where the trained model lies; "" where there is none."""
+    device: str = ""
+    """What it was trained on: `cpu`, or a GPU's name."""
     metrics: Sequence[MetricValue] = ()
     curves: Sequence[Mapping[str, float]] = ()
     """One mapping per epoch: epoch, train_loss, validation_loss, learning_rate, seconds and validation metrics."""
@@ -133,3 +141,7 @@ class Results:
     (ISO 8601), seconds, status, reason."""
     traces: Sequence[FitTrace] = ()
     """One for every iterative step of every feature set that is there, in the order of the plan."""
+    families: Mapping[str, str] = field(default_factory=dict)
+    """A sentence about every kind of model."""
+    features: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """The steps of every chain of preprocessing, each with its kind and parameters."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from headrace.jobs import Job, environment
 from headrace.logs import logger
 from headrace.metrics import confusion
 from headrace.provenance import read_json, read_manifest, write_atomically, write_json
+from headrace.registry import load_kind
 from headrace.report import render
 from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult
 from headrace.stores.arrays import load_arrays
@@ -39,6 +41,7 @@ COMPUTES = (
     "stores.groups",
     "stores.layout",
     "figures.answers",
+    "figures.cards",
     "figures.charts",
     "figures.comparisons",
     "figures.convergence",
@@ -49,6 +52,8 @@ COMPUTES = (
 )
 CONVERGENCE = ".convergence.json"
 """How files end that say how a step converged; PLACE-KIND comes before."""
+EXAMPLE = re.compile(r"[:;,.]? for example `")
+"""What comes before the example in the documentation of a kind."""
 SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
 
 
@@ -87,7 +92,15 @@ def gather(job: Job) -> Results:
         usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
         steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
         traces=list(gather_traces(job.root, spec["features"], manifests)),
+        families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
+        features=spec["experiment"]["features"],
     )
+
+
+def describe_family(family: str) -> str:
+    """What a kind of model says of itself in its first sentence, without the example."""
+    text = " ".join((load_kind("models", family).__doc__ or "").split())
+    return EXAMPLE.split(text, maxsplit=1)[0].split(". ")[0].rstrip(".") + "."
 
 
 def gather_traces(
@@ -175,6 +188,7 @@ def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> Dataset
         artifact=str(folder),
         licence=info["licence"],
         source=info["source"],
+        split=job.spec["experiment"]["datasets"][name].get("split", {}),
     )
 
 
@@ -184,14 +198,15 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
     trained, evaluated = manifests["train", run["train"]], manifests["evaluate", run["evaluate"]]
     if trained is None:
         return RunResult(**base, status="missing", reason="not trained yet")
+    folder = artifact_path(job.root, "train", run["train"])
+    base |= {"shapes": trained["spec"]["shapes"], "device": trained["execution"].get("device", "")}
     if trained["status"] == "failed":
-        path = artifact_path(job.root, "train", run["train"]) / "curves.json"
+        path = folder / "curves.json"
         curves = read_json(path) if path.exists() else ()
         said = {"reason": trained["reason"], "seconds": trained["seconds"]}
         return RunResult(**base, status="failed", curves=curves, **said)
     if evaluated is None:
         return RunResult(**base, status="missing", reason="not evaluated yet", seconds=trained["seconds"])
-    folder = artifact_path(job.root, "train", run["train"])
     judged = artifact_path(job.root, "evaluate", run["evaluate"])
     summary = read_json(folder / "summary.json")
     return RunResult(
@@ -201,6 +216,7 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         curves=read_json(folder / "curves.json"),
         best_epoch=summary["best_epoch"],
         num_parameters=summary["num_parameters"],
+        artifact=str(folder),
         seconds=trained["seconds"],
         **_shown(judged, run["task"]),
     )
