@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.config import Training
 from headrace.figures.comparisons import Comparison, compare
-from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult
+from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 """What a field would hold that wants to be run instead of read."""
@@ -104,6 +104,15 @@ def make_images(num_samples: int, noise: np.random.Generator) -> tuple[np.ndarra
     return inputs, (blurred + 0.05 * noise.random(inputs.shape)).clip(0, 1)
 
 
+def make_traversals(num_dimensions: int) -> Traversals:
+    """Return rings that grow with every step, each dimension a little wider than the one before."""
+    y, x = np.mgrid[-1:1:28j, -1:1:28j]
+    radii = np.linspace(0.2, 0.7, 7)[None, :] + np.linspace(0, 0.2, num_dimensions)[:, None]
+    pictures = np.exp(-40 * (np.hypot(x, y)[None, None] - radii[:, :, None, None]) ** 2)
+    divergences = np.linspace(2.5, 0.5, num_dimensions)
+    return Traversals(np.arange(num_dimensions)[::-1] + 4, divergences, np.linspace(-3, 3, 7), pictures)
+
+
 def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any) -> RunResult:
     """Return a finished run on the digits."""
     noise = np.random.default_rng([seed, *family.encode(), *str(changes.get("point", "")).encode()])
@@ -148,7 +157,8 @@ def quickstart_runs() -> list[RunResult]:
         values = {"neg_elbo": 143.2 + 0.4 * seed, "reconstruction": 117.9 + 0.3 * seed}
         curves = make_curves(310, 142 + 0.4 * seed, 10, noise)
         images = make_images(10, noise)
-        changes = {"task": "density", "features": "raw", "curves": curves, "reconstructions": images}
+        drawn = {"reconstructions": images, "traversals": make_traversals(3)}
+        changes = {"task": "density", "features": "raw", "curves": curves, **drawn}
         runs.append(make_run("vae", seed, values, num_parameters=652_824, **changes))
     return runs
 

@@ -9,7 +9,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.digests import NOT_CONTENT, artifact_digest, content_digests, content_of
+from headrace.digests import NOT_CONTENT, PICTURES, artifact_digest, content_digests, content_of, without_pictures
 from headrace.errors import StageError
 from headrace.stores.arrays import save_arrays
 from headrace.stores.layout import STORE, Layout
@@ -106,3 +106,13 @@ def test_only_named_keys_are_left_out_at_any_depth(value: object, key: str, nois
 def test_one_digest_for_the_whole_does_not_depend_on_the_order_of_the_parts() -> None:
     assert artifact_digest({"a": "1", "b": "2"}) == artifact_digest({"b": "2", "a": "1"})
     assert artifact_digest({"a": "1", "b": "2"}) != artifact_digest({"a": "2", "b": "1"})
+
+
+def test_pictures_have_digests_of_their_own_and_count_in_no_other(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path / "a")
+    before = content_digests(folder)
+    save_arrays(folder / PICTURES, {"picture": np.zeros((2, 2), np.uint8)})
+    after = content_digests(folder)
+    assert after.keys() - before.keys() == {f"{PICTURES}/picture"}
+    assert without_pictures(after) == before
+    assert artifact_digest(after) == artifact_digest(before)

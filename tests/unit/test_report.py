@@ -164,7 +164,7 @@ def test_how_to_reproduce_is_on_the_page(page):
 def test_charts_and_images_are_all_there(page):
     assert len(page.specs) == 9
     images = [values for tag, values in page.tags if tag == "img"]
-    assert len(images) == 2
+    assert len(images) == 2 + 3
     assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in images)
 
 
@@ -323,6 +323,15 @@ def test_a_broken_reconstruction_is_said():
     inputs, outputs = runs[-3].reconstructions
     runs[-3] = dataclasses.replace(runs[-3], reconstructions=(inputs, outputs * math.nan))
     assert f"{outputs.size} pixels aren't finite numbers" in replaced(runs=runs).text
+
+
+def test_latent_traversals_tell_their_dimension_and_its_divergence(page):
+    for words in ("dimension 6 2.50 nats", "dimension 5 1.50 nats", "from -3 to 3 standard deviations of the prior"):
+        assert words in page.text
+    (alt,) = [words for words in page.attributes("alt") if "dimension 6" in words]
+    assert alt == "Decoded images as dimension 6 goes from -3 to 3"
+    without = [dataclasses.replace(run, traversals=None) for run in quickstart_runs()]
+    assert "Latent traversals" not in replaced(runs=without).text
 
 
 def test_no_clear_difference_is_said():

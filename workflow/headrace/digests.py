@@ -31,6 +31,9 @@ NOT_CONTENT = frozenset(
     }
 )
 """Keys, at any depth of a JSON file, that may differ between two runs of the same work."""
+PICTURES = "pictures.safetensors"
+"""What a report shows and no number follows from. Its parts are verified like all others, but count in no digest of a
+whole: the digest of a result says what was found, not how that is illustrated."""
 
 
 def content_digests(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -83,6 +86,11 @@ def content_of(value: Any) -> Any:
     return value
 
 
+def without_pictures(parts: Mapping[str, str]) -> dict[str, str]:
+    """The parts of an artifact that count in the digest of a whole."""
+    return {part: digest for part, digest in parts.items() if not part.startswith(f"{PICTURES}/")}
+
+
 def artifact_digest(parts: Mapping[str, str]) -> str:
     """One digest for a whole artifact."""
-    return digest_json(dict(parts))
+    return digest_json(without_pictures(parts))

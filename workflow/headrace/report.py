@@ -47,7 +47,7 @@ from headrace.figures.numbers import (
 )
 from headrace.figures.pairs import pair_with
 from headrace.figures.theme import assign_colours, vegalite_version
-from headrace.results import DatasetResult, Results, RunResult
+from headrace.results import DatasetResult, Results, RunResult, Traversals
 
 TEMPLATES = Path(__file__).parents[1] / "report"
 
@@ -228,7 +228,8 @@ def _draw_reconstructions(comparison: Comparison) -> list[Context]:
     for candidate in comparison.best.values():
         run = next((run for run in candidate.finished if run.reconstructions and len(run.reconstructions[0])), None)
         if run is not None:
-            panels.append({"name": candidate.name, "run": run, **_join_reconstructions(run)})
+            pictures = {**_join_reconstructions(run), "traversals": _join_traversals(run.traversals)}
+            panels.append({"name": candidate.name, "run": run, **pictures})
     return panels
 
 
@@ -243,6 +244,23 @@ def _join_reconstructions(run: RunResult) -> Context:
         "inputs": image_uri(join_images(inputs)),
         "outputs": image_uri(join_images(outputs)),
     }
+
+
+def _join_traversals(found: Traversals | None) -> list[Context]:
+    """Return one strip of images per dimension, from the lowest step to the highest."""
+    if found is None:
+        return []
+    ends = [f"{step:g}" for step in (found.steps[0], found.steps[-1])]
+    rows = zip(found.dimensions, found.divergences, found.pictures, strict=True)
+    return [
+        {
+            "dimension": int(dimension),
+            "divergence": format_number(float(divergence), 3),
+            "ends": ends,
+            "strip": image_uri(join_images(pictures)),
+        }
+        for dimension, divergence, pictures in rows
+    ]
 
 
 def _add_up_stages(steps: Sequence[Mapping[str, Any]]) -> list[Context]:

@@ -45,6 +45,20 @@ class DatasetResult:
 
 
 @dataclass(frozen=True)
+class Traversals:
+    """What becomes of an image as one dimension of its latent space moves and the others stay at 0."""
+
+    dimensions: np.ndarray
+    """(dimensions,) their places, counted from 0; those that say the most of the inputs, first."""
+    divergences: np.ndarray
+    """(dimensions,) mean divergence from the prior over the test split in nats a sample."""
+    steps: np.ndarray
+    """(steps,) where a dimension stands, in standard deviations of the prior."""
+    pictures: np.ndarray
+    """(dimensions, steps, height, width) in [0, 1]."""
+
+
+@dataclass(frozen=True)
 class RunResult:
     """One run: one model family, one point of the sweep, one seed, on one dataset."""
 
@@ -80,6 +94,7 @@ class RunResult:
     """(classes, classes) counts on the test split; rows are the true classes."""
     reconstructions: tuple[np.ndarray, np.ndarray] | None = None
     """Some test inputs and their reconstructions, each (samples, height, width), in [0, 1]."""
+    traversals: Traversals | None = None
 
 
 @dataclass(frozen=True)

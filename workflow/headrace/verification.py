@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headrace.digests import content_digests
+from headrace.digests import content_digests, without_pictures
 from headrace.errors import InputError, StageError
 from headrace.provenance import MANIFEST, digest_json, read_json, read_manifest
 from headrace.stores.groups import small_digests
@@ -23,7 +23,7 @@ def result_digest(result: Path) -> str:
     parts = []
     for entry in artifacts_of(result):
         digests = content_digests(Path(entry["artifact"])) if entry["status"] == "done" else {}
-        parts.append([entry["label"], entry["status"], digests])
+        parts.append([entry["label"], entry["status"], without_pictures(digests)])
     return digest_json(sorted(parts, key=lambda part: digest_json(part[0])))
 
 

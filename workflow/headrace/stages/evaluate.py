@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from headrace.batches import Split, open_split
+from headrace.digests import PICTURES
+from headrace.inference.latents import traverse
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
 from headrace.jobs import Job, Making, Task, making
 from headrace.logs import logger
@@ -22,6 +24,7 @@ COMPUTES = (
     "batches",
     "blocks",
     "epochs",
+    "inference.latents",
     "inference.trained",
     "metrics",
     "models.base",
@@ -77,6 +80,8 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
         metrics += [{"split": split} | {key: _finite(value) for key, value in metric.items()} for metric in judged]
         if split == "test":
             save_arrays(work.folder / "predictions.safetensors", outputs | shown)
+            if pictures := traverse(trained, data[split].in_order(BATCH_SIZE)):
+                save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, ", ".join(f"{m['metric']} {m['value']:.4g}" for m in judged))
     write_json(work.folder / "metrics.json", metrics)
 

@@ -16,13 +16,14 @@ import yaml
 
 from headrace.artifacts import artifact_path
 from headrace.crate import write_crate
+from headrace.digests import PICTURES
 from headrace.jobs import Job, environment
 from headrace.logs import logger
 from headrace.metrics import confusion
 from headrace.provenance import read_json, read_manifest, write_atomically, write_json
 from headrace.registry import load_kind
 from headrace.report import render
-from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult
+from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes
 from headrace.stores.layout import STORE
@@ -244,8 +245,17 @@ def _shown(folder: Path, task: str) -> dict[str, Any]:
         probabilities = arrays["probabilities"]
         return {"confusion": confusion(arrays["target"], probabilities.argmax(axis=1), probabilities.shape[1])}
     if task == "density" and arrays["inputs"].ndim == 3:
-        return {"reconstructions": (np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1))}
+        images = np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1)
+        return {"reconstructions": images, "traversals": read_traversals(folder / PICTURES)}
     return {}
+
+
+def read_traversals(path: Path) -> Traversals | None:
+    """What `evaluate` has drawn of a latent space, if anything."""
+    if not path.exists():
+        return None
+    arrays = load_arrays(path)
+    return Traversals(arrays["dimension"], arrays["divergence"], arrays["step"], arrays["picture"] / 255)
 
 
 def _step(root: Path, step: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> dict[str, Any]:

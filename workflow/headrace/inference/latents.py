@@ -1,0 +1,71 @@
+"""Pictures of a latent space: what changes in the decoded images as one of its dimensions does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headrace.batches import Batch, move
+from headrace.inference.trained import Outputs, TrainedRun
+
+NUM_DIMENSIONS = 6
+"""Those that say the most of the inputs."""
+NUM_STEPS = 7
+REACH = 3.0
+"""Standard deviations of the prior to either side of its mean."""
+MAX_SIDE = 128
+"""Pixels of height or width up to which images are pictured: a report goes into a mail."""
+
+
+@runtime_checkable
+class LatentModel(Protocol):
+    """A module with a Gaussian latent space, whose prior has mean 0 and variance 1."""
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, ...) to the posterior's mean and log variance, (batch, latent) each."""
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(batch, latent) to the mean of the inputs (batch, ...) given them."""
+
+
+def traverse(run: TrainedRun, batches: Iterable[Batch]) -> Outputs:
+    """What the latent dimensions with the largest divergence from the prior stand for; nothing where none can be seen.
+
+    One dimension moves from -REACH to REACH, and the others stay at 0. Gives `dimension` (dimensions,) int64, counted
+    from 0, their `divergence` (dimensions,) float64 in nats a sample of `batches`, largest first, `step` (steps,)
+    float64, and `picture` (dimensions, steps, height, width) uint8 from black to white. No noise is drawn.
+    """
+    shape, module = run.shapes.inputs, run.module
+    is_image = (
+        len(shape) == 2 and not run.shapes.is_sequence and run.shapes.layout == "dense" and max(shape) <= MAX_SIDE
+    )
+    if not is_image or run.shapes.num_codes or not isinstance(module, LatentModel):
+        return {}
+    with torch.no_grad():
+        divergence = _mean_divergence(run, module, batches)
+        # Stable, so that of equal ones the first comes first.
+        chosen = np.argsort(-divergence, kind="stable")[:NUM_DIMENSIONS]
+        steps = np.linspace(-REACH, REACH, NUM_STEPS)
+        latent = torch.zeros(len(chosen), NUM_STEPS, len(divergence))
+        for place, dimension in enumerate(chosen):
+            latent[place, :, int(dimension)] = torch.from_numpy(steps)
+        decoded = module.decode(latent.flatten(0, 1).to(run.device)).cpu().double().numpy()
+    grey = np.nan_to_num(decoded, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
+    pictures = np.rint(grey * 255).astype(np.uint8).reshape(len(chosen), NUM_STEPS, *shape)
+    return {"dimension": chosen, "divergence": divergence[chosen], "step": steps, "picture": pictures}
+
+
+def _mean_divergence(run: TrainedRun, module: LatentModel, batches: Iterable[Batch]) -> np.ndarray:
+    """(latent,) float64: Kullback-Leibler divergence of the posterior from the prior in nats, for every dimension."""
+    total, count = np.zeros(()), 0
+    for batch in batches:
+        inputs = move(batch.inputs, run.device)
+        assert isinstance(inputs, Tensor)
+        mean, log_variance = (part.double() for part in module.encode(inputs))
+        total = total + (0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)).sum(0).cpu().numpy()
+        count += len(batch)
+    return np.nan_to_num(np.asarray(total / count), nan=0.0)
