@@ -133,6 +133,7 @@ def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any
         shapes={"inputs": [28, 28], "outputs": 10 if task == "classification" else 0, "task": task},
         artifact=f"artifacts/train/{identity}",
         device="cpu",
+        flops_per_sample=1_454_000,
         metrics=make_metrics(values, noise),
         curves=make_curves(2.3, 2.0 * (1.01 - values.get("accuracy", 0.95)), 10, noise),
         best_epoch=6 + seed,

@@ -65,10 +65,7 @@ def test_a_card_tells_what_the_model_is_and_was_made_from():
         "digits (mnist5k), 5\u202f000 samples: train 3\u202f500, validation 750, test 750; split by=stratified, seed=0"
     )
     assert facts["seeds"] == "0, 1, 2"
-    assert (
-        facts["cost"]
-        == "15.2 s a run, 45.6 s in all; at most 390 MiB of memory in its process; 7\u202f006 samples a second"
-    )
+    assert facts["cost"] == "15.2 s a run, 45.6 s in all; at most 390 MiB of memory in its process"
     others = facts_of(quickstart(), "digits: vae")
     assert others["inputs"] == "28 × 28 → as they are"
     assert "setting" not in others
@@ -87,6 +84,13 @@ def test_sequences_of_different_lengths_are_called_so(shape, words):
     assert facts_of(make_results([raw], [dataset]), "digits: rnn")["inputs"] == f"{words} → as they are"
 
 
+@pytest.mark.parametrize(
+    ("task", "words"), [("density", "how likely"), ("next_step", "what follows"), ("other", "other")]
+)
+def test_a_task_is_told_in_words_where_there_are_some(task, words):
+    assert words in facts_of(make_results([make_run("rnn", 0, {"nll": 0.9}, task=task)], []), "digits: rnn")["task"]
+
+
 def test_settings_that_are_not_the_defaults_are_named():
     training = Training(epochs=30, schedule="cosine", gradient_clip=1.0, batch_size=128)
     parameters = {**training.model_dump(mode="json"), "device": "cuda", "kind": "fnn"}
@@ -96,6 +100,41 @@ def test_settings_that_are_not_the_defaults_are_named():
         "other than the defaults: epochs=30, schedule=cosine, gradient_clip=1.0; on NVIDIA H100 80GB HBM3"
     )
     assert "at most 390 MiB of memory on its GPU" in facts_of(results, "digits: fnn")["cost"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {},
+            "7\u202f006 samples a second, 1.45 MFLOP each forwards and backwards: 10.2 GFLOP/s; peak of CPU not known",
+        ),
+        ({"flops_per_sample": None}, "7\u202f006 samples a second; operations not counted"),
+        (
+            {"device": "NVIDIA H100 80GB HBM3", "flops_per_sample": 10**8, "parameters": {"precision": "bf16"}},
+            "7\u202f006 samples a second, 100 MFLOP each forwards and backwards: 701 GFLOP/s; "
+            "0.071 % of the published peak of NVIDIA H100 80GB HBM3 in bf16, 989 TFLOP/s",
+        ),
+        (
+            {"device": "Tesla T4", "flops_per_sample": 10**8, "parameters": {"world_size": 4}},
+            "7\u202f006 samples a second, 100 MFLOP each forwards and backwards: 701 GFLOP/s; "
+            "2.2 % of the published peak of 4 Tesla T4 in fp32, 32.4 TFLOP/s",
+        ),
+        (
+            {"device": "NVIDIA A100-SXM4-40GB MIG 1g.5gb"},
+            "7\u202f006 samples a second, 1.45 MFLOP each forwards and backwards: 10.2 GFLOP/s; "
+            "peak of NVIDIA A100-SXM4-40GB MIG 1g.5gb not known",
+        ),
+    ],
+)
+def test_the_speed_is_set_against_the_peak_where_that_is_known(changes, words):
+    results = make_results([make_run("fnn", 0, {"accuracy": 0.9}, **changes)], [])
+    assert facts_of(results, "digits: fnn")["speed"] == words
+
+
+def test_without_a_measured_rate_there_is_no_speed():
+    results = make_results([make_run("fnn", 0, {"accuracy": 0.9}, curves=())], [])
+    assert "speed" not in facts_of(results, "digits: fnn")
 
 
 def test_scores_are_those_of_the_table_and_of_the_run_to_be_used():

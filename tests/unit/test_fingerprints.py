@@ -138,6 +138,7 @@ NEUTRAL = {
     "schedulers.base": "where work runs",
     "sources.archives": "unpacks what is then known by its content",
     "sources.downloads": "fetches what is then known by its content",
+    "training.flops": "counts operations, which are shown beside the results",
     "training.launch": "in which processes ranks run, and how they ended",
     "tries.stopping": "when work stops; it goes on with the same bits",
     "sweeps": "draws parameters; their values are in the spec",

@@ -84,6 +84,8 @@ class RunResult:
     """Where the trained model lies; "" where there is none."""
     device: str = ""
     """What it was trained on: `cpu`, or a GPU's name."""
+    flops_per_sample: int | None = None
+    """Floating-point operations of one training step a sample, forwards and backwards."""
     metrics: Sequence[MetricValue] = ()
     curves: Sequence[Mapping[str, float]] = ()
     """One mapping per epoch: epoch, train_loss, validation_loss, learning_rate, seconds and validation metrics."""

@@ -14,11 +14,19 @@ from typing import Any
 
 from headrace.config import Training
 from headrace.figures.comparisons import Candidate, Comparison, find_metric, format_point
-from headrace.figures.numbers import format_count, format_mean, format_mebibytes, format_number, format_seconds
+from headrace.figures.numbers import (
+    format_count,
+    format_flop,
+    format_mean,
+    format_mebibytes,
+    format_number,
+    format_seconds,
+)
+from headrace.figures.peaks import find_peak
 from headrace.results import DatasetResult, Results, RunResult
 
 EXPORTED = frozenset({"classification", "regression"})
-"""Tasks whose models `headrace export` writes as a program; others draw noise."""
+"""Tasks whose models `headrace export` writes as a program."""
 NOT_SETTINGS = frozenset({"device", "seeds"})
 """Keys of the training that a card has a line of its own for."""
 
@@ -75,6 +83,7 @@ def _make_card(comparison: Comparison, candidate: Candidate, results: Results, d
         "data": _describe_data(dataset),
         "seeds": _describe_seeds(candidate),
         "cost": _describe_cost(candidate.finished),
+        "speed": _describe_speed(candidate.finished),
         "intended use": _describe_use(comparison, dataset),
     }
     return Card(
@@ -120,7 +129,11 @@ def _describe_setting(comparison: Comparison, candidate: Candidate) -> str:
 def _describe_task(task: str, dataset: DatasetResult | None) -> str:
     if task == "classification" and dataset and dataset.class_names:
         return f"classification of {len(dataset.class_names)} classes"
-    return "density: how likely a sample is" if task == "density" else task
+    said = {
+        "density": "density: how likely a sample is",
+        "next_step": "next_step: what follows each step of a sequence",
+    }
+    return said.get(task, task)
 
 
 def _describe_inputs(run: RunResult, results: Results, dataset: DatasetResult | None) -> str:
@@ -187,10 +200,38 @@ def _describe_cost(runs: Sequence[RunResult]) -> str:
         parts.append(f"{format_seconds(statistics.fmean(seconds))} a run, {format_seconds(sum(seconds))} in all")
     if memory := list(_of_epochs(runs, "peak_memory_mib")):
         where = "in its process" if {run.device for run in runs} <= {"", "cpu"} else "on its GPU"
+        where += ", the first rank's" if _world_size(runs[0]) > 1 else ""
         parts.append(f"at most {format_mebibytes(max(memory))} of memory {where}")
-    if rates := list(_of_epochs(runs, "samples_per_second")):
-        parts.append(f"{format_count(round(statistics.median(rates)))} samples a second")
     return "; ".join(parts)
+
+
+def _describe_speed(runs: Sequence[RunResult]) -> str:
+    """Return samples and operations a second in training, and how far that is from what the device could reach."""
+    rates = list(_of_epochs(runs, "samples_per_second"))
+    if not rates:
+        return ""
+    rate, flops = statistics.median(rates), runs[0].flops_per_sample
+    samples = f"{format_count(round(rate))} samples a second"
+    if not flops:
+        return f"{samples}; operations not counted"
+    reached = f"{samples}, {format_flop(flops)} each forwards and backwards: {format_flop(rate * flops)}/s"
+    return f"{reached}; {_describe_peak(runs[0], rate * flops)}"
+
+
+def _describe_peak(run: RunResult, reached: float) -> str:
+    """Return how far `reached` FLOP/s are from what the devices of all ranks could do together."""
+    device, precision = run.device or "the device", str(run.parameters.get("precision", "fp32"))
+    name, peak = "CPU" if device == "cpu" else device, find_peak(device, precision)
+    if peak is None:
+        return f"peak of {name} not known"
+    peak *= _world_size(run)
+    name = name if _world_size(run) == 1 else f"{_world_size(run)} {name}"
+    share = format_number(100 * reached / peak, 2)
+    return f"{share} % of the published peak of {name} in {precision}, {format_flop(peak)}/s"
+
+
+def _world_size(run: RunResult) -> int:
+    return int(run.parameters.get("world_size", 1))
 
 
 def _of_epochs(runs: Iterable[RunResult], name: str) -> Iterable[float]:

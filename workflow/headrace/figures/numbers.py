@@ -70,6 +70,15 @@ def format_bytes(count: float | None) -> str:
     return f"{count / 1024:.1f} TiB"
 
 
+def format_flop(count: float) -> str:
+    """Write a number of floating-point operations: 640 FLOP, 1.94 MFLOP, 13.6 GFLOP."""
+    for unit in ("", "k", "M", "G", "T"):
+        if count < 999.5:
+            return f"{count:.0f} FLOP" if not unit else f"{format_number(count, 3)} {unit}FLOP"
+        count /= 1000
+    return f"{format_number(count, 3)} PFLOP"
+
+
 def format_share(share: float | None) -> str:
     """Write a share as whole percents."""
     return "–" if share is None else f"{share:.0%}"

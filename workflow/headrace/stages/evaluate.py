@@ -18,6 +18,7 @@ from headrace.logs import logger
 from headrace.metrics import compute
 from headrace.provenance import read_manifest, write_json
 from headrace.stores.arrays import save_arrays
+from headrace.training.flops import flops_per_sample
 
 COMPUTES = (
     "ahead",
@@ -84,6 +85,9 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, ", ".join(f"{m['metric']} {m['value']:.4g}" for m in judged))
     write_json(work.folder / "metrics.json", metrics)
+    # Here and not in training, whose time it would take; all seeds of a job share what is counted.
+    num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
+    work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
 
 
 def predict(run: TrainedRun, data: Split) -> Outputs:

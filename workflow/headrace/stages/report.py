@@ -49,6 +49,7 @@ COMPUTES = (
     "figures.images",
     "figures.numbers",
     "figures.pairs",
+    "figures.peaks",
     "figures.theme",
 )
 CONVERGENCE = ".convergence.json"
@@ -218,6 +219,7 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         best_epoch=summary["best_epoch"],
         num_parameters=summary["num_parameters"],
         artifact=str(folder),
+        flops_per_sample=evaluated["execution"].get("flops_per_sample"),
         seconds=trained["seconds"],
         **_shown(judged, run["task"]),
     )
