@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from headrace.results import Results
-from headrace.stages.report import table
+from headrace.stages.report import RUN_KEYS, table
 from sample_results import quickstart
+
+STAGES = ("train", "evaluate")
 
 
 def write_results(
@@ -29,10 +31,14 @@ def write_results(
         for each in results.datasets
     ]
     for each in results.runs:
-        label = ["train", each.dataset, each.model, each.features, each.point, each.seed]
-        entry = {"label": label, "id": each.id, "digest": each.id, "status": each.status, "artifact": "-"}
-        entries.append({**entry, "code": f"{each.family}-{code}"})
-    provenance = {"artifacts": entries, "environment": {"versions": {"python": "3.11.7", "torch": torch}}}
+        label = [each.dataset, each.model, each.features, each.point, each.seed]
+        entry = {"id": each.id, "digest": each.id, "status": each.status, "artifact": "-"}
+        entries += [{**entry, "label": [stage, *label], "code": f"{each.family}-{code}"} for stage in STAGES]
+    provenance = {
+        "artifacts": entries,
+        "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
+        "environment": {"versions": {"python": "3.11.7", "torch": torch}},
+    }
     (folder / "provenance.json").write_text(json.dumps(provenance))
     (folder / "report.html").write_text("<p>a report")
     return folder

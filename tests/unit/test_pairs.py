@@ -65,6 +65,8 @@ def test_one_seed_a_seed_twice_and_equal_values_are_said() -> None:
     assert "one seed cannot tell" in pairs({"fnn": [0.9], "cnn": [0.95]})["cnn"].sentence
     assert "the same, seed by seed" in pairs({"fnn": [0.9, 0.8], "cnn": [0.9, 0.8]})["cnn"].sentence
     assert "no chance in it" in pairs({"fnn": [0.9, 0.9], "cnn": [0.8, 0.8]})["cnn"].sentence
+    # A run that failed leaves other seeds, and a model without chance in it the same values.
+    assert "the same for every seed" in pairs({"fnn": [0.9, 0.9, 0.9], "cnn": [0.9, 0.9]})["cnn"].sentence
     results = with_values({"fnn": [0.9, 0.8], "cnn": [0.9, 0.7]})
     twice = [dataclasses.replace(run, seed=0) if run.model == "cnn" else run for run in results.runs]
     (comparison,) = compare(dataclasses.replace(results, runs=twice))
@@ -82,3 +84,13 @@ def test_the_page_has_the_sentences_and_without_a_baseline_no_section() -> None:
     results = with_values({"fnn": [0.90, 0.91, 0.905], "cnn": [0.95, 0.963, 0.957]})
     assert "cnn is better than fnn" in render(dataclasses.replace(results, baseline="fnn"))
     assert 'id="comparisons"' not in render(dataclasses.replace(results, baseline=None))
+
+
+def test_numbers_beyond_float64_when_squared_break_nothing() -> None:
+    results = with_values({"fnn": [1e170, 2e180], "cnn": [1e308, 1.5e308], "rnn": [0.5, 0.4]}, metric="accuracy")
+    page = render(dataclasses.replace(results, baseline="fnn"))
+    assert "cannot be compared" in page
+    (comparison,) = compare(results)
+    summary = comparison.candidates[1].summary("accuracy", "test")
+    assert summary.mean == pytest.approx(1.25e308)
+    assert summary.standard_deviation == pytest.approx(0.5e308 / math.sqrt(2))

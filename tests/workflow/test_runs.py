@@ -62,6 +62,8 @@ def test_the_result_explains_itself(finished_once: Project) -> None:
 
 
 def test_collect_lists_the_results_that_are_there(finished: Project) -> None:
+    # What is not planned may be wrong.
+    finished.write({"name": "small", "nonsense": 1})
     # Not at once behind --configfile, which takes every word that follows for a file.
     done = finished.snakemake("--cores", "2", "collect")
     assert done.returncode == 0, done.stdout
@@ -85,6 +87,9 @@ def test_a_report_is_written_from_what_is_there_by_now(finished: Project) -> Non
     aside.rename(judged)
     assert finished.headrace("report", "results/small").returncode == 0
     assert page.read_text() == whole
+    elsewhere = finished.headrace("report", "elsewhere/small")
+    assert elsewhere.returncode == 2
+    assert "writes to results/small" in elsewhere.stderr
     unknown = finished.headrace("report", "results/unknown")
     assert unknown.returncode == 2
     assert "no workflow of unknown has begun" in unknown.stderr

@@ -25,7 +25,7 @@ LOOKING = frozenset({"-n", "--dry-run", "--dryrun", "--lint", "--report", "--dag
 """Options with which Snakemake only looks: it takes no lock then, and may do so beside a workflow that works."""
 
 COLLECT = "collect"
-"""The rule that makes one page of all results; it needs no experiment."""
+"""The rule that makes one page of all results: nothing is planned for it."""
 
 SCHEDULER_OF = {"slurm": "slurm", "cluster-generic": "pbs"}
 """Which scheduler the jobs of one of Snakemake's executors go to."""
@@ -47,7 +47,8 @@ class Workflow:
         try:
             self.site = Site.of(overrides)
             polling.pace_questions()
-            self.plan = self._plan(overrides, [_shown(file) for file in files] or [default]) if is_main else None
+            plans = is_main and COLLECT not in sys.argv
+            self.plan = self._plan(overrides, [_shown(file) for file in files] or [default]) if plans else None
         except InputError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
@@ -67,7 +68,8 @@ class Workflow:
 
     def start(self, executor: str = "local") -> None:
         """Once Snakemake has locked and before the first job. Exits with 2 when a scheduler would refuse its jobs."""
-        assert self.plan is not None
+        if self.plan is None:
+            return
         if (scheduler := SCHEDULER_OF.get(executor)) is not None:
             self._hold_against_limits(self.plan, scheduler)
         ownership.note_locks()

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from headrace import yaml_files
 from headrace.config import Evaluation, Kind, Split, Sweep, Training
-from headrace.datasets.base import DatasetSpec
+from headrace.datasets.base import DataInfo, DatasetSpec
 from headrace.errors import InputError
 from headrace.experiment import RAW, Experiment, Model, ModelKeys, Setting, TopLevel
-from headrace.models.base import ModelSpec
+from headrace.models.base import NEXT_STEP, ModelSpec
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import load_kind, suggest
 from headrace.sources.library import Known, Library
@@ -230,14 +230,22 @@ def _check_shapes(
     except ValueError as error:
         problems.add((), str(error))
         return
-    for spec in {setting.spec: None for setting in settings}:
-        try:
-            if info.layout not in spec.reads:
-                raise ValueError(f"{spec.kind} reads {' and '.join(spec.reads)} inputs, not {info.layout} ones")
-            if info.has_missing:
-                raise ValueError(f"{spec.kind} reads no missing values; put impute into its features")
-            spec.check(info)
-        except ValueError as error:
-            where = f"(dataset {dataset}, features {model.keys.features})"
-            problems.add(path, f"{error} {where}")
-            return
+    try:
+        for setting in settings:
+            _check_setting(setting, info)
+    except ValueError as error:
+        problems.add(path, f"{error} (dataset {dataset}, features {model.keys.features})")
+
+
+def _check_setting(setting: Setting, info: DataInfo) -> None:
+    """Raise ValueError for a model that cannot read such features, or cannot be trained on them like this."""
+    spec = setting.spec
+    if info.layout not in spec.reads:
+        raise ValueError(f"{spec.kind} reads {' and '.join(spec.reads)} inputs, not {info.layout} ones")
+    if info.has_missing:
+        raise ValueError(f"{spec.kind} reads no missing values; put impute into its features")
+    spec.check(info)
+    for key in ("world_size", "accumulate"):
+        # A mean over the steps of some sequences does not weigh as much as that over the steps of others.
+        if info.layout == "ragged" and NEXT_STEP in info.tasks and getattr(setting.training, key) > 1:
+            raise ValueError(f"{key}: steps of different sequences cannot be shared out; allowed here: 1")

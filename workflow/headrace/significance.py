@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from headrace.statistics import SUMMARY_CONFIDENCE
 
+LARGEST = 1e150
 ROUNDING = 1e-12
 """Relative error of a mean of equal numbers, and then some."""
 
@@ -37,7 +38,8 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
     Welch's test (Welch 1947), whose degrees of freedom follow from both spreads.
     """
     one, two = list(first.values()), list(second.values())
-    if not one or not two or not all(map(math.isfinite, one + two)):
+    # Nor is anything said of numbers whose squares are beyond float64, as perplexities of a lost run may be.
+    if not one or not two or not all(abs(value) < LARGEST for value in one + two):
         return NOTHING
     value, is_paired = _mean(two) - _mean(one), first.keys() == second.keys()
     if is_paired:

@@ -17,6 +17,9 @@ BLOCK_MIB = 4.0
 
 SUMMARY_CONFIDENCE = 0.95
 
+HUGE = 1e300
+"""Sums of a few numbers above it may be beyond float64."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -94,10 +97,12 @@ def summarise(values: Sequence[float]) -> Summary:
     count = len(values)
     if count == 0 or not all(map(math.isfinite, values)):
         return Summary(count, math.nan, math.nan, math.nan, math.nan, math.nan)
-    mean = math.fsum(values) / count
+    mean = math.fsum(value / count for value in values) if max(map(abs, values)) > HUGE else math.fsum(values) / count
     if count == 1:
         return Summary(count, mean, math.nan, math.nan, math.nan, math.nan)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    # Scaled, since perplexities may be too large to be squared.
+    largest = max(abs(value - mean) for value in values) or 1.0
+    deviation = largest * math.sqrt(math.fsum(((value - mean) / largest) ** 2 for value in values) / (count - 1))
     error = deviation / math.sqrt(count)
     half_width = float(stdtrit(count - 1, (1 + SUMMARY_CONFIDENCE) / 2)) * error
     return Summary(count, mean, deviation, error, mean - half_width, mean + half_width)

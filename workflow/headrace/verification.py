@@ -109,6 +109,8 @@ def artifacts_of(result: Path) -> list[dict[str, Any]]:
         raise InputError(
             f"{path}: no such file; give a folder of results, as results/NAME, or an artifact, as artifacts/shard/ID"
         ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, LookupError):
         whole = False
     if not whole:

@@ -49,16 +49,17 @@ if HEADRACE.plan:
         shell:
             "headrace gate {output:q} > {log:q} 2>&1"
 
-    rule collect:
-        log:
-            HEADRACE.log("report", "collect"),
-        conda:
-            "../../envs/headrace.yaml"
-        threads: 1
-        resources:
-            mem_mb=1024,
-            runtime=10,
-        params:
-            results=HEADRACE.site.results,
-        shell:
-            "headrace collect --results {params.results:q} > {log:q} 2>&1"
+
+rule collect:
+    log:
+        HEADRACE.log("report", "collect"),
+    conda:
+        "../../envs/headrace.yaml"
+    threads: 1
+    resources:
+        mem_mb=1024,
+        runtime=10,
+    params:
+        results=HEADRACE.site.results,
+    shell:
+        "headrace collect --results {params.results:q} > {log:q} 2>&1"

@@ -82,7 +82,9 @@ def test_settings_data_code_and_environment_are_told_apart(write) -> None:
         "models.cnn.name": ("-", "cnn"),
     }
     assert [change.what for change in found.data] == ["shard digits"]
-    assert [change.what for change in found.code] == ["train fnn", "train cnn", "train rnn", "train vae"]
+    assert {outcome.verdict for outcome in found.outcomes} == {"the same, seed by seed (on other data)"}
+    stages = [f"{stage} {model}" for model in ("fnn", "cnn", "rnn", "vae") for stage in ("train", "evaluate")]
+    assert [change.what for change in found.code] == stages
     assert [(change.what, change.first, change.second) for change in found.environment] == [
         ("torch", "2.13.0", "2.14.0")
     ]
@@ -97,3 +99,17 @@ def test_lines_of_one_alone_are_named(write) -> None:
     assert "only in A: vae on raw of digits" in text
     assert "data: the same" in text
     assert re.search(r"digits +cnn +pixels +accuracy +0\.97\d+ \(3\) +0\.97\d+ \(3\) +0 ", text)
+
+
+def test_code_that_nobody_knows_is_not_called_the_same(write) -> None:
+    first, second = read_finished(write("one")), read_finished(write("two"))
+    assert "code: the same" in describe(first, second, find_differences(first, second))
+    for entry in second.artifacts:
+        entry.pop("code", None)
+    assert "code: not known of both" in describe(first, second, find_differences(first, second))
+
+
+def test_settings_are_shown_as_they_were_written(write) -> None:
+    first, second = read_finished(write("one")), read_finished(write("two", description="Größe – ½"))
+    found = find_differences(first, second)
+    assert [change.second for change in found.config if change.what == "description"] == ["Größe – ½"]

@@ -1,5 +1,6 @@
 """Results are read back as they were, and what is damaged is said in one line."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def test_failed_and_missing_runs_are_no_results(write) -> None:
     assert finished.num_runs == done < 15
 
 
+def test_models_that_ask_for_the_same_run_are_told_apart(write) -> None:
+    runs = [run for run in quickstart().runs if run.family == "fnn"]
+    shared = [dataclasses.replace(run, model="small", point={}) for run in runs if run.point["learning_rate"] == 0.001]
+    finished = read_finished(write("one", dataclasses.replace(quickstart(), runs=[*shared, *runs])))
+    names = [line.name for line in finished.values]
+    assert names == ["small", "fnn (learning_rate=0.001)", "fnn (learning_rate=0.003)"]
+    assert [len(finished.of(line, "test")) for line in finished.values] == [3, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -34,6 +44,7 @@ def test_failed_and_missing_runs_are_no_results(write) -> None:
         ("experiment.yaml", "- 3"),
         ("experiment.yaml", "description: without a name"),
         ("provenance.json", '{"artifacts": []}'),
+        ("provenance.json", '{"artifacts": [], "environment": {"versions": {}}}'),
         ("provenance.json", '{"artifacts": [], "environment": {"versions": 3}}'),
         ("provenance.json", "{"),
         ("results.csv", "run,seed\n1,2\n"),
@@ -73,8 +84,11 @@ def test_all_results_are_found_and_damaged_ones_named(write, tmp_path: Path) -> 
     write("a")
     (write("c") / "results.csv").unlink()
     (tmp_path / "results" / "no-results").mkdir()
+    (tmp_path / "results" / "d" / "provenance.json").mkdir(parents=True)
+    (tmp_path / "results" / "index.html").touch()
     found, problems = read_all(tmp_path / "results")
     assert [finished.name for finished in found] == ["a", "b"]
-    assert len(problems) == 1
+    assert len(problems) == 2
     assert str(tmp_path / "results" / "c") in problems[0]
+    assert "cannot be read: Is a directory" in problems[1]
     assert read_all(tmp_path / "nowhere") == ([], [])

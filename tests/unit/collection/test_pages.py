@@ -73,3 +73,7 @@ def test_compare_refuses_what_is_no_result(write, tmp_path: Path, capsys) -> Non
     assert "no such file" in capsys.readouterr().err
     assert main(["compare", str(first), str(first), "--html", str(tmp_path / "none" / "page.html")]) == 2
     assert "no such folder" in capsys.readouterr().err
+    assert main(["compare", str(first), str(first), "--html", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "cannot be written" in said.err
+    assert said.out == ""

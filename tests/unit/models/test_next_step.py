@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 from headrace.batches import Padded
 from headrace.datasets.base import DataInfo
+from headrace.errors import InputError
 from headrace.layers.attention import Attention
 from headrace.models.base import ModelSpec, Shapes, cost_of_steps
+from headrace.reading import check_experiment
 from headrace.registry import list_kinds, load_kind, restore
 from sample_sequences import batch_of
 
@@ -170,3 +173,15 @@ def test_only_codes_can_come_next(kind: str) -> None:
         measured = dataclasses.replace(INFO, shape=shape, dims=("step", "feature")[-len(shape) :], num_codes=0)
         with pytest.raises(ValueError, match=f"{kind} predicts which code comes next, and these features are measure"):
             family({"kind": kind}).check(dataclasses.replace(measured, layout=layout))
+
+
+@pytest.mark.parametrize("key", ["world_size", "accumulate"])
+def test_lines_of_different_lengths_are_not_shared_out(tmp_path: Path, key: str) -> None:
+    text = tmp_path / "lines.txt"
+    text.write_text("".join(f"{'word ' * (1 + i % 7)}{i}\n" for i in range(60)))
+    dataset = {"kind": "text_lines", "path": str(text)}
+    raw = {"name": "lines", "datasets": {"lines": dataset}, "models": [{"kind": "rnn"}], "training": {"batch_size": 8}}
+    check_experiment(raw, [Path("lines.yaml")], tmp_path)
+    with pytest.raises(InputError, match=f"{key}: steps of different sequences cannot be shared out") as caught:
+        check_experiment({**raw, "training": {"batch_size": 8, key: 2}}, [Path("lines.yaml")], tmp_path)
+    assert len(caught.value.problems) == 1

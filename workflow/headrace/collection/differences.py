@@ -13,6 +13,8 @@ from headrace.figures.pairs import judge
 from headrace.significance import Difference, correct, difference
 
 ABSENT = "-"
+OTHER_DATA = " (on other data)"
+"""What a verdict ends with where the samples, or their division into splits, are not the same."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Differences:
     data: Sequence[Change]
     code: Sequence[Change]
     environment: Sequence[Change]
+    """Of the processes that wrote the reports."""
+    knows_code: bool
+    """Whether both say what code made them."""
     outcomes: Sequence[Outcome]
     only_first: Sequence[Line]
     only_second: Sequence[Line]
@@ -61,6 +66,7 @@ def find_differences(first: Finished, second: Finished) -> Differences:
         data=list(_changes(_digests(first), _digests(second))),
         code=_find_code(first, second),
         environment=list(_changes(first.versions, second.versions)),
+        knows_code=_knows_code(first) and _knows_code(second),
         outcomes=_judge_all(first, second, shared),
         only_first=[line for line in first.values if line not in second.values],
         only_second=[line for line in second.values if line not in first.values],
@@ -70,13 +76,14 @@ def find_differences(first: Finished, second: Finished) -> Differences:
 def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
     """What stands in one alone, or differs."""
     for name in dict.fromkeys([*first, *second]):
-        one, two = (json.dumps(side[name], default=str) if name in side else ABSENT for side in (first, second))
+        one, two = (_write(side[name]) if name in side else ABSENT for side in (first, second))
         if one != two:
-            yield Change(name, _plain(one), _plain(two))
+            yield Change(name, one, two)
 
 
-def _plain(text: str) -> str:
-    """Text without the quotes of JSON where nothing is lost by that."""
+def _write(value: Any) -> str:
+    """A setting as JSON, without the quotes of a text where nothing is lost by that."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
     bare = text[1:-1]
     return bare if text.startswith('"') and bare.isprintable() and "\\" not in bare else text
 
@@ -103,6 +110,10 @@ def _digests(finished: Finished) -> dict[str, str]:
     return {" ".join(map(str, entry["label"])): entry["digest"][:12] or entry["status"] for entry in data}
 
 
+def _knows_code(finished: Finished) -> bool:
+    return any(entry.get("code") for entry in finished.artifacts)
+
+
 def _find_code(first: Finished, second: Finished) -> list[Change]:
     """Stages whose code differs, by what they made in both, where both results say what code that was."""
     codes: list[dict[str, str]] = []
@@ -118,10 +129,16 @@ def _find_code(first: Finished, second: Finished) -> list[Change]:
     return list(found.values())
 
 
+def _shard(line: Line) -> str:
+    """How `_digests` calls the data of a line."""
+    return f"shard {line.dataset}"
+
+
 def _judge_all(first: Finished, second: Finished, lines: Sequence[Line]) -> list[Outcome]:
     pairs = [(first.of(line, "test"), second.of(line, "test")) for line in lines]
     found = [difference(one, two) for one, two in pairs]
     corrected = correct([each.p_value for each in found])
+    digests = [_digests(finished) for finished in (first, second)]
     return [
         Outcome(
             line=line,
@@ -131,7 +148,8 @@ def _judge_all(first: Finished, second: Finished, lines: Sequence[Line]) -> list
             num_seeds=(len(one), len(two)),
             difference=each,
             p_value=p_value,
-            verdict=judge(main_metric(line.task), one, two, each, p_value),
+            verdict=judge(main_metric(line.task), one, two, each, p_value)
+            + ("" if digests[0].get(_shard(line)) == digests[1].get(_shard(line)) else OTHER_DATA),
         )
         for line, (one, two), each, p_value in zip(lines, pairs, found, corrected, strict=True)
     ]

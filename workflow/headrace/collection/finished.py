@@ -1,4 +1,4 @@
-"""One finished experiment as its folder of results tells it."""
+"""One experiment as its folder of results tells it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from headrace.verification import artifacts_of
 FILES = ("experiment.yaml", "provenance.json", "results.csv")
 COLUMNS = ("dataset", "model", "features", "task", "run", "seed", "split", "metric", "value")
 """Of results.csv, which has more."""
+Key = tuple[str, str, str, str]
+"""Id, dataset, model and features tell a run from all others: models that ask for the same share its id."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Line:
 
 @dataclass
 class Finished:
-    """An experiment that has a report."""
+    """An experiment whose results were written, all of them or those that there were."""
 
     folder: Path
     name: str
@@ -69,7 +71,11 @@ def main_metric(task: str) -> str:
 def read_all(root: Path) -> tuple[list[Finished], list[str]]:
     """Every experiment with results in a folder, by name, and a line for each that cannot be read."""
     found, problems = list[Finished](), list[str]()
-    for path in sorted(root.glob("*/provenance.json")):
+    # Asked one by one: a pattern would pass over folders that may not be entered.
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    for path in (folder / "provenance.json" for folder in folders):
+        if not _is_there(path):
+            continue
         try:
             found.append(read_finished(path.parent))
         except InputError as error:
@@ -77,22 +83,33 @@ def read_all(root: Path) -> tuple[list[Finished], list[str]]:
     return found, problems
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or nobody may say."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def read_finished(folder: Path) -> Finished:
     """Read a folder of results, as results/NAME. Raises InputError for what is no such folder, or is damaged."""
     entries = artifacts_of(folder)
     try:
         settings = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
-        environment = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["environment"]
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         finished = Finished(
             folder=folder,
             name=str(settings["name"]),
             description=str(settings.get("description", "")),
             settings=dict(settings),
             artifacts=entries,
-            versions=dict(environment["versions"]),
+            versions=dict(provenance["environment"]["versions"]),
         )
         with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
-            for line, split, seed, value in _read_rows(csv.DictReader(file), _points(entries)):
+            for line, split, seed, value in _read_rows(csv.DictReader(file), _points(provenance["runs"])):
                 by_seed = finished.values.setdefault(line, {}).setdefault(split, {})
                 if seed in by_seed:
                     raise ValueError(f"seed {seed} of {line.name} appears twice")
@@ -100,22 +117,23 @@ def read_finished(folder: Path) -> Finished:
     except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError, csv.Error) as error:
         said = " ".join(str(error).split())
         raise InputError(
-            f"{folder}: {', '.join(FILES)} do not belong together or are damaged ({said}); run the experiment's "
-            "command again to write them anew"
+            f"{folder}: {', '.join(FILES)} do not belong together or are damaged ({said}); unless its report is being "
+            "written just now, run the experiment's command again to write them anew"
         ) from None
     return finished
 
 
-def _points(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The point of the sweep of every run, by its id: the table has the same columns for models that are not swept."""
-    return {entry["id"]: format_point(entry["label"][4]) for entry in entries if entry["label"][0] == "train"}
+def _points(runs: Sequence[Mapping[str, Any]]) -> dict[Key, str]:
+    """The point of the sweep of every run: the table has the same columns for models without a sweep."""
+    return {(run["id"], run["dataset"], run["model"], run["features"]): format_point(run["point"]) for run in runs}
 
 
-def _read_rows(rows: csv.DictReader[str], points: Mapping[str, str]) -> Iterator[tuple[Line, str, int, float]]:
+def _read_rows(rows: csv.DictReader[str], points: Mapping[Key, str]) -> Iterator[tuple[Line, str, int, float]]:
     """The main metric of every run on every split."""
     if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
         raise ValueError(f"results.csv has no column {missing[0]}")
     for row in rows:
         if row["metric"] == main_metric(row["task"]):
-            line = Line(row["dataset"], row["task"], row["model"], row["features"], points[row["run"]])
+            point = points[row["run"], row["dataset"], row["model"], row["features"]]
+            line = Line(row["dataset"], row["task"], row["model"], row["features"], point)
             yield line, row["split"], int(row["seed"]), float(row["value"])

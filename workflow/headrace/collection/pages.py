@@ -32,7 +32,7 @@ def render_comparison(first: Finished, second: Finished, found: Differences) -> 
         "compare.html.j2",
         None,
         sides=[("A", first), ("B", second)],
-        sections=list(text.sections(found)),
+        sections=[(name, changes, text.same(name, found)) for name, changes in text.sections(found)],
         headings=text.HEADINGS,
         explanation=text.EXPLANATION,
         outcomes=[text.cells(outcome) for outcome in found.outcomes],
@@ -59,7 +59,7 @@ def _describe(root: Path, finished: Finished) -> dict[str, Any]:
         groups.setdefault((line.dataset, line.task), []).append(line)
     best = [_best_line(finished, lines) for lines in groups.values()]
     data = {entry["label"][1]: entry["digest"] for entry in finished.artifacts if entry["label"][0] == "shard"}
-    states = [entry["status"] for entry in finished.artifacts if entry["label"][0] == "train"]
+    states = [entry["status"] for entry in finished.artifacts if entry["label"][0] == "evaluate"]
     return {
         "name": finished.name,
         "description": finished.description,

@@ -20,7 +20,7 @@ def describe(first: Finished, second: Finished, found: Differences) -> str:
     """All differences, section by section."""
     lines = [f"A: {first.folder} ({first.num_runs} runs)", f"B: {second.folder} ({second.num_runs} runs)"]
     for name, changes in sections(found):
-        lines += ["", f"{name}: the same"] if not changes else ["", f"{name}: {len(changes)} differ (A -> B)"]
+        lines += ["", f"{name}: {same(name, found)}" if not changes else f"{name}: {len(changes)} differ (A -> B)"]
         lines += align([(f"  {change.what}", f"{change.first} -> {change.second}") for change in changes])
     lines += ["", EXPLANATION] if found.outcomes else ["", "results: the two have no line in common"]
     if found.outcomes:
@@ -36,7 +36,12 @@ def sections(found: Differences) -> Iterator[tuple[str, Sequence[Change]]]:
     yield "config", found.config
     yield "data", found.data
     yield "code", found.code
-    yield "environment", found.environment
+    yield "environment of the reports", found.environment
+
+
+def same(name: str, found: Differences) -> str:
+    """What is said of a section in which nothing differs."""
+    return "the same" if name != "code" or found.knows_code else "not known of both"
 
 
 def cells(outcome: Outcome) -> tuple[str, ...]:

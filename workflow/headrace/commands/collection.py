@@ -27,14 +27,11 @@ def compare(options: argparse.Namespace) -> int:
 
     first, second = read_finished(options.first), read_finished(options.second)
     found = find_differences(first, second)
-    print(describe(first, second, found))
     if options.html is not None:
         from headrace.collection.pages import render_comparison
-        from headrace.provenance import write_atomically
 
-        if not options.html.parent.is_dir():
-            raise InputError(f"--html {options.html}: no such folder: {options.html.parent}")
-        write_atomically(options.html, render_comparison(first, second, found).encode())
+        _write(options.html, render_comparison(first, second, found))
+    print(describe(first, second, found))
     return 0
 
 
@@ -43,12 +40,23 @@ def collect(options: argparse.Namespace) -> int:
     from headrace.collection.finished import read_all
     from headrace.collection.pages import render_index
     from headrace.plan import Site
-    from headrace.provenance import write_atomically
 
     root = Site.of({"results": options.results}).results
     found, problems = read_all(root)
     if not found and not problems:
         raise InputError(f"{root}: no results are there yet: run an experiment first")
-    write_atomically(root / "index.html", render_index(root, found).encode())
+    _write(root / "index.html", render_index(root, found))
     print("\n".join([*problems, f"{len(found)} experiments: {root / 'index.html'}"]))
     return 1 if problems else 0
+
+
+def _write(path: Path, page: str) -> None:
+    """Write a page. Raises InputError where that cannot be done."""
+    from headrace.provenance import write_atomically
+
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: no such folder: {path.parent}")
+    try:
+        write_atomically(path, page.encode())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None

@@ -25,6 +25,7 @@ def register(add: Add) -> None:
     command.add_argument("run_id", metavar="ID", help="the run, one of that job")
     command.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="where the first rank writes")
     command.add_argument("--store", metavar="FILE", help="where the ranks meet, if not where torchrun says")
+    command.add_argument("--parent", type=int, metavar="PID", help="the process to end with, if it is here")
     command.add_argument("--ends-at", type=float, metavar="S", help="when the job's time is over, since the epoch")
 
 
@@ -35,13 +36,15 @@ def run_rank(options: argparse.Namespace) -> int:
     missing = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if not os.environ.get(name, "").isdecimal()]
     if missing:
         raise InputError(f"{missing[0]} is not set: ranks are started by torchrun, and that by `headrace train`")
+    from headrace.pool import end_with
+
+    # Before what takes seconds to import: whoever starts this one may be killed meanwhile.
+    end_with(options.parent or os.getppid())
     from headrace.jobs import Job
     from headrace.logs import logger, name_in_log
-    from headrace.pool import end_with
     from headrace.stages.train import words_of
     from headrace.tries.stopping import Stop
 
-    end_with(os.getppid())
     stop = Stop(options.ends_at)
     stop.listen()
     rank = int(os.environ["RANK"])

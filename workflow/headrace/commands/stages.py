@@ -74,8 +74,11 @@ def report(options: argparse.Namespace) -> int:
         )
     newest = max(specs, key=lambda path: path.stat().st_mtime_ns)
     job = Job(receipt_path(artifacts, "report", newest.stem))
+    folder = Path(job.spec["results"]) / name
+    if folder.resolve() != options.receipt.resolve():
+        raise InputError(f"{options.receipt}: the workflow of {name} writes to {folder}; start there, or name that")
     _call(job, None, job.stop)
-    print(f"report: {Path(job.spec['results']) / name / 'report.html'}")
+    print(f"report: {folder / 'report.html'}")
     return 0
 
 

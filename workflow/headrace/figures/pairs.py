@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, Candidate, Comparison
 from headrace.figures.numbers import format_number
-from headrace.significance import NOTHING, Difference, correct, difference
+from headrace.significance import NOTHING, ROUNDING, Difference, correct, difference
 
 LEVEL = 0.05
 """A corrected p value above it lets no difference be claimed."""
@@ -67,6 +67,8 @@ def judge(metric: str, one: Mapping[int, float], two: Mapping[int, float], found
     if math.isnan(found.p_value):
         if len(one) < 2 or len(two) < 2:
             return "one seed cannot tell a difference from chance"
+        if abs(found.value) <= ROUNDING * max(map(abs, [*one.values(), *two.values()])):
+            return "the same for every seed"
         return "differs by the same for every seed: there is no chance in it to test against"
     if p_value > LEVEL:
         return "no difference can be claimed"
@@ -80,7 +82,8 @@ def probability_of_improvement(metric: str, one: Mapping[int, float], two: Mappi
     "Deep Reinforcement Learning at the Edge of the Statistical Precipice"); the Mann-Whitney statistic as a share.
     """
     pairs = [(first, second) for first in one.values() for second in two.values()]
-    if not pairs or metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER or any(map(math.isnan, [*sum(pairs, ())])):
+    has_direction = metric in LOWER_IS_BETTER | HIGHER_IS_BETTER
+    if not pairs or not has_direction or any(map(math.isnan, [*one.values(), *two.values()])):
         return math.nan
     sign = -1 if metric in LOWER_IS_BETTER else 1
     return sum((sign * second > sign * first) + (second == first) / 2 for first, second in pairs) / len(pairs)

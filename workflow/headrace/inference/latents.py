@@ -43,7 +43,8 @@ def traverse(run: TrainedRun, batches: Iterable[Batch]) -> Outputs:
     is_image = (
         len(shape) == 2 and not run.shapes.is_sequence and run.shapes.layout == "dense" and max(shape) <= MAX_SIDE
     )
-    if not is_image or run.shapes.num_codes or not isinstance(module, LatentModel):
+    is_density = run.shapes.task == "density" and not run.shapes.num_codes
+    if not is_image or not is_density or not isinstance(module, LatentModel):
         return {}
     with torch.no_grad():
         divergence = _mean_divergence(run, module, batches)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ COMPUTES = (
 )
 CONVERGENCE = ".convergence.json"
 """How files end that say how a step converged; PLACE-KIND comes before."""
+RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 EXAMPLE = re.compile(r"[:;,.]? for example `")
 """What comes before the example in the documentation of a kind."""
 SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
@@ -61,18 +64,36 @@ SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iteratio
 
 def run(job: Job) -> None:
     """Gather, render and write; receipts of the experiment's other plans are withdrawn, since this replaces them."""
-    results = gather(job)
-    folder = Path(job.spec["results"]) / results.experiment
+    folder = Path(job.spec["results"]) / job.spec["experiment"]["name"]
     folder.mkdir(parents=True, exist_ok=True)
+    with alone(job.receipt.with_name(f".{folder.name}.lock")):
+        write(job, gather(job), folder)
+
+
+def write(job: Job, results: Results, folder: Path) -> None:
+    """Write all files of a result. Of a whole one that is written once more, the receipts stay."""
+    is_whole = all(step["status"] != "missing" for step in results.steps)
     for other in job.receipt.parent.glob(f"{results.experiment}-????????.ok"):
-        other.unlink(missing_ok=True)
-        job.receipt_of("gate", other.stem).unlink(missing_ok=True)
+        if other != job.receipt or not is_whole:
+            other.unlink(missing_ok=True)
+            job.receipt_of("gate", other.stem).unlink(missing_ok=True)
     write_atomically(folder / "results.csv", table(results).encode())
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
     write_atomically(folder / "report.html", render(results).encode())
     write_crate(results, folder)
     logger.info("report: %s", folder / "report.html")
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Wait until nobody else writes these results: of two reports the later one must have seen what the other saw."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        # Some file systems know no locks; then two at once are as they may be.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def gather(job: Job) -> Results:
@@ -148,6 +169,8 @@ def provenance(job: Job, results: Results) -> dict[str, Any]:
         "experiment": results.experiment,
         "plan": results.plan_digest,
         "root": str(job.root),
+        # Models that ask for the same share an artifact, which tells of one of them alone.
+        "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "artifacts": [{"label": label, **step} for label, step in zip(_labels(job.spec), results.steps, strict=True)],
         "environment": environment(),
     }

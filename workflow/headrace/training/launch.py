@@ -136,7 +136,8 @@ def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[
     )
     with tempfile.TemporaryDirectory(prefix="headrace-ranks-") as meeting, _told(_children, stop):
         os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = "lo" if sys.platform == "linux" else "lo0"
-        command = ["-m", "headrace", *arguments, "--store", f"{meeting}/store"]
+        own = ["--store", f"{meeting}/store", "--parent", f"{os.getpid()}"]
+        command = ["-m", "headrace", *arguments, *own]
         try:
             elastic_launch(config, sys.executable)(*command)
         except ChildFailedError as error:
@@ -253,23 +254,42 @@ def _launch_on_nodes(arguments: Sequence[str], world_size: int, stop: Stop) -> N
 
     found = find_own_job()
     assert found is not None
-    steps = [
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, env=step_environment(), start_new_session=True)
-        for command in node_commands(*found, arguments, world_size)
-    ]
-    with _told(lambda: [psutil.Process(step.pid) for step in steps if step.poll() is None], stop):
+    steps: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in node_commands(*found, arguments, world_size):
+            environment = step_environment()
+            steps.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True))
+        _wait_for(steps, stop)
+    finally:
+        _end(steps)
+    codes = [step.returncode for step in steps]
+    if any(codes):
+        logger.error("torchrun ended with %s on the nodes of this job", ", ".join(str(code) for code in codes))
+
+
+def _wait_for(steps: Sequence[subprocess.Popen[bytes]], stop: Stop) -> None:
+    """Until all have ended, or one has failed and the others were left the time to end with it."""
+
+    def running() -> list[psutil.Process]:
+        found = []
+        for step in steps:
+            with suppress(psutil.NoSuchProcess):
+                found += [psutil.Process(step.pid)] if step.poll() is None else []
+        return found
+
+    with _told(running, stop):
         while any(step.poll() is None for step in steps) and not any(step.poll() for step in steps):
             time.sleep(LOOK_S)
-        # The ranks of the other nodes end with those of one; who does not is ended.
         deadline = time.monotonic() + END_S
         while any(step.poll() is None for step in steps) and time.monotonic() < deadline:
             time.sleep(LOOK_S)
+
+
+def _end(steps: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End those that have not."""
     for step in steps:
         for number in (signal.SIGTERM, signal.SIGKILL):
             if step.poll() is None:
                 os.killpg(step.pid, number)
                 with suppress(subprocess.TimeoutExpired):
                     step.wait(END_S)
-    codes = [step.returncode for step in steps]
-    if any(codes):
-        logger.error("torchrun ended with %s on the nodes of this job", ", ".join(str(code) for code in codes))
