@@ -192,7 +192,7 @@ def _prepare_next_step(outputs: Mapping[str, np.ndarray]) -> Measure:
         counts = np.add.reduce(weights * steps, axis=1)
         total = np.add.reduce(weights * nats, axis=1)
         nll = np.divide(total, counts, out=np.full(len(weights), math.nan), where=counts > 0)
-        # Beyond float64 there is only infinity, which is what is reported.
+        # Beyond float64 there is only infinity.
         with np.errstate(over="ignore"):
             return {"nll": nll, "perplexity": np.exp(nll)}
 
