@@ -20,7 +20,7 @@ def test_a_pause_is_a_tenth_of_the_wait_within_its_limits(since: float, shortest
     pause = pause_s(since, shortest)
     assert shortest <= pause <= max(LONGEST_S, shortest)
     if shortest <= since / 10 <= LONGEST_S:
-        assert pause == since / 10
+        assert pause == pytest.approx(since / 10)
 
 
 @pytest.mark.parametrize("duration_s", [11.0, 35.0, 120.0, 3600.0])
