@@ -100,9 +100,9 @@ def summarise(values: Sequence[float]) -> Summary:
     mean = math.fsum(value / count for value in values) if max(map(abs, values)) > HUGE else math.fsum(values) / count
     if count == 1:
         return Summary(count, mean, math.nan, math.nan, math.nan, math.nan)
-    # Scaled, since perplexities may be too large to be squared.
-    largest = max(abs(value - mean) for value in values) or 1.0
-    deviation = largest * math.sqrt(math.fsum(((value - mean) / largest) ** 2 for value in values) / (count - 1))
+    # Perplexities may be too large to be squared.
+    scale = max(1.0, *(abs(value - mean) for value in values))
+    deviation = scale * math.sqrt(math.fsum(((value - mean) / scale) ** 2 for value in values) / (count - 1))
     error = deviation / math.sqrt(count)
     half_width = float(stdtrit(count - 1, (1 + SUMMARY_CONFIDENCE) / 2)) * error
     return Summary(count, mean, deviation, error, mean - half_width, mean + half_width)
