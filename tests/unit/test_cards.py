@@ -13,9 +13,9 @@ from headrace.config import Training
 from headrace.figures.cards import Card, choose_run, make_cards
 from headrace.figures.comparisons import compare
 from headrace.figures.numbers import format_number
+from headrace.gathering import describe_family
 from headrace.registry import list_kinds
 from headrace.results import MetricValue, Results
-from headrace.stages.report import describe_family
 from sample_results import (
     broken_quickstart,
     exact_runs,

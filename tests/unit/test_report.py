@@ -18,11 +18,11 @@ import pytest
 from headrace.artifacts import artifact_path
 from headrace.figures import convergence
 from headrace.figures.numbers import format_number
+from headrace.gathering import gather_traces
 from headrace.linalg.progress import Convergence
 from headrace.provenance import write_json
 from headrace.report import embed_json, render
 from headrace.results import MetricValue, Results
-from headrace.stages.report import gather_traces
 from sample_results import (
     HOSTILE,
     broken_quickstart,

@@ -2,7 +2,6 @@
 
 import faulthandler
 import gc
-import importlib
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ import zarr
 from headrace import jobs
 from headrace.__main__ import main
 from headrace.artifacts import Job, artifact_path, receipt_path, spec_path
+from headrace.gathering import gather
 from headrace.plan import Plan, Site
 from headrace.provenance import read_json, read_manifest
 from headrace.reading import check_experiment
@@ -466,15 +466,7 @@ def test_the_gate_lets_a_whole_experiment_pass(done: Place) -> None:
 # The report
 
 
-def need_report() -> None:
-    try:
-        importlib.import_module("headrace.stages.report")
-    except ModuleNotFoundError as error:
-        pytest.skip(f"the report cannot be imported yet: {error}")
-
-
 def test_a_result_can_be_digested_and_verified(done: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    need_report()
     done.call_all("report")
     result = done.folder / "results" / "tiny"
     assert (result / "report.html").is_file()
@@ -499,7 +491,6 @@ def test_a_result_can_be_digested_and_verified(done: Place, capsys: pytest.Captu
 
 
 def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
-    need_report()
     done.call_all("report")
     header, *rows = (done.folder / "results" / "tiny" / "results.csv").read_text().splitlines()
     assert header.startswith("experiment,dataset,family,model,features,task,run,seed")
@@ -511,9 +502,6 @@ def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
 
 
 def test_the_report_is_told_what_model_cards_say(done: Place) -> None:
-    need_report()
-    from headrace.stages.report import gather
-
     (job,) = done.jobs("report")
     results = gather(jobs.Job(done.receipt(job)))
     assert results.families == {"fnn": "Fully connected layers with ReLU and dropout between them."}
@@ -528,7 +516,6 @@ def test_the_report_is_told_what_model_cards_say(done: Place) -> None:
 
 
 def test_a_failed_run_stands_in_the_report(failed: Place) -> None:
-    need_report()
     failed.call_all("train", "evaluate", "report")
     bad, good = failed_and_done(failed)
     rows = (failed.folder / "results" / "failing" / "results.csv").read_text()

@@ -17,6 +17,9 @@ from headrace.stores.layout import STORE
 from headrace.stores.reading import ChunkedArray, Store
 from headrace.stores.writing import digest_shard
 
+PROVENANCE = "provenance.json"
+"""The file of a result that names the artifacts behind it."""
+
 
 def result_digest(result: Path) -> str:
     """One SHA-256 over the decoded content of all artifacts that a result stands on."""
@@ -29,7 +32,11 @@ def result_digest(result: Path) -> str:
 
 def verify(folder: Path) -> list[str]:
     """Verify an artifact, or a result with all the artifacts behind it. Raises InputError for anything else."""
-    return list(verify_artifact(folder)) if (folder / MANIFEST).exists() else verify_result(folder)
+    if (folder / MANIFEST).exists():
+        return list(verify_artifact(folder))
+    if not (folder / PROVENANCE).exists():
+        raise InputError(f"{folder}: give a folder of results, as results/NAME, or an artifact, as artifacts/shard/ID")
+    return verify_result(folder)
 
 
 def verify_result(result: Path) -> list[str]:
@@ -100,15 +107,13 @@ def _look_at(folder: Path, chunks: Mapping[str, Any], part: tuple[str, int, Chun
 
 def artifacts_of(result: Path) -> list[dict[str, Any]]:
     """The artifacts behind a result. Raises InputError."""
-    path = result / "provenance.json"
+    path = result / PROVENANCE
     try:
         entries = read_json(path)["artifacts"]
         wanted = {"label": list, "status": str, "artifact": str, "digest": str}
         whole = all(isinstance(entry[key], kind) for entry in entries for key, kind in wanted.items())
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{path}: no such file; give a folder of results, as results/NAME, or an artifact, as artifacts/shard/ID"
-        ) from None
+        raise InputError(f"{path}: no such file; give a folder of results, as results/NAME") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, LookupError):

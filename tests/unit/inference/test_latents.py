@@ -13,13 +13,13 @@ from torch.distributions import Normal, kl_divergence
 
 from headrace.batches import Batch
 from headrace.digests import PICTURES
+from headrace.gathering import read_traversals
 from headrace.inference import latents
 from headrace.inference.latents import MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, traverse
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes
 from headrace.provenance import read_manifest
 from headrace.registry import restore
-from headrace.stages.report import read_traversals
 from headrace.stores.arrays import load_arrays
 from headrace.verification import verify_artifact
 from headrace.workers import Workers

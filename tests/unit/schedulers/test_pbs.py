@@ -15,6 +15,7 @@ from headrace.errors import StageError
 from headrace.schedulers.base import JobState, Queue, find_own_job, load_scheduler
 from headrace.schedulers.pbs import scheduler as pbs
 from headrace.schedulers.pbs.nodes import parse_nodes
+from headrace.schedulers.pbs.queues import parse_queues
 from headrace.schedulers.pbs.text import (
     list_hosts,
     parse_job_id,
@@ -362,7 +363,7 @@ def test_no_text_is_too_strange(text):
     for title in ("Job Id", "Queue", ""):
         assert all(isinstance(record, dict) for record in parse_records(text, title).values())
     assert all(node.cpus >= 0 and node.memory_mib >= 0 for node in parse_nodes(text))
-    assert all(queue.num_nodes >= 0 for queue in pbs.parse_queues(text, text, {}, ""))
+    assert all(queue.num_nodes >= 0 for queue in parse_queues(text, text, {}, ""))
     assert pbs.read_version(text)[0] in ("openpbs", "torque")
     for record in parse_records(f"Job Id: 1\n    job_state = F\n    Exit_status = {text}", "Job Id").values():
         assert pbs.read_state(record).phase in ("done", "failed", "unknown")
@@ -508,7 +509,7 @@ def test_advice(state, words):
 
 
 def test_queues_of_openpbs():
-    workq, gpu, route, long = pbs.parse_queues(
+    workq, gpu, route, long = parse_queues(
         QUEUES_OPENPBS, NODES_OPENPBS, {"resources_max.walltime": "100:00:00"}, "workq"
     )
     assert workq == Queue(
@@ -524,12 +525,12 @@ def test_queues_of_openpbs():
 
 
 def test_a_routing_queue_without_limits_has_those_of_its_destinations():
-    (*_, route, _) = pbs.parse_queues(QUEUES_OPENPBS, NODES_OPENPBS, {}, "")
+    (*_, route, _) = parse_queues(QUEUES_OPENPBS, NODES_OPENPBS, {}, "")
     assert route.max_runtime_min == 720 * 60
 
 
 def test_queues_of_torque():
-    batch, any_queue = pbs.parse_queues(QUEUES_TORQUE, NODES_TORQUE, {}, "batch")
+    batch, any_queue = parse_queues(QUEUES_TORQUE, NODES_TORQUE, {}, "batch")
     assert batch == Queue(
         "batch", is_default=True, num_nodes=1, cpus_per_node=16, memory_mib_per_node=66012340 // 1024, gpus_per_node=2,
         max_runtime_min=72 * 60, max_nodes_per_job=4,
@@ -539,7 +540,7 @@ def test_queues_of_torque():
 
 
 def test_queues_of_slurms_wrapper():
-    cpu, gpu = pbs.parse_queues(WRAPPER_QUEUES, WRAPPER_NODES, {}, "")
+    cpu, gpu = parse_queues(WRAPPER_QUEUES, WRAPPER_NODES, {}, "")
     assert (cpu.is_up, gpu.is_up, cpu.is_default) == (True, False, False)
     assert (cpu.cpus_per_node, cpu.memory_mib_per_node, cpu.gpus_per_node) == (4, 6000, 2)
 

@@ -12,6 +12,7 @@ from fake_commands import FakeCommands
 from headrace.errors import StageError
 from headrace.schedulers.base import JobState, find_own_job, load_scheduler
 from headrace.schedulers.slurm import scheduler as slurm
+from headrace.schedulers.slurm.queues import parse_queues
 from headrace.schedulers.slurm.text import (
     expand_nodes,
     parse_fields,
@@ -404,7 +405,7 @@ def test_the_survey(commands, scheduler):
 
 @pytest.mark.parametrize(("preempt", "expected"), [("none", ["", ""]), ("qos", ["requeue", "suspend"])])
 def test_who_can_be_preempted_depends_on_how(preempt, expected):
-    cpu, _, _, gone = slurm.parse_queues(PARTITIONS, NODES, f"preempt/{preempt}")
+    cpu, _, _, gone = parse_queues(PARTITIONS, NODES, f"preempt/{preempt}")
     assert [cpu.preemption, gone.preemption] == expected
 
 

@@ -13,9 +13,9 @@ import yaml
 
 from headrace.errors import InputError
 from headrace.figures.comparisons import MAIN_METRICS, format_point
-from headrace.verification import artifacts_of
+from headrace.verification import PROVENANCE, artifacts_of
 
-FILES = ("experiment.yaml", "provenance.json", "results.csv")
+FILES = ("experiment.yaml", PROVENANCE, "results.csv")
 COLUMNS = ("dataset", "model", "features", "task", "run", "seed", "split", "metric", "value")
 """Of results.csv, which has more."""
 Key = tuple[str, str, str, str]
@@ -73,7 +73,7 @@ def read_all(root: Path) -> tuple[list[Finished], list[str]]:
     found, problems = list[Finished](), list[str]()
     # Asked one by one: a pattern would pass over folders that may not be entered.
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
-    for path in (folder / "provenance.json" for folder in folders):
+    for path in (folder / PROVENANCE for folder in folders):
         if not _is_there(path):
             continue
         try:
@@ -99,7 +99,7 @@ def read_finished(folder: Path) -> Finished:
     entries = artifacts_of(folder)
     try:
         settings = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
-        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
         finished = Finished(
             folder=folder,
             name=str(settings["name"]),

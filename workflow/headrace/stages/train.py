@@ -59,13 +59,13 @@ Data = dict[str, Split]
 
 def run(job: Job) -> None:
     """Train what is not sealed yet, as many runs at a time as there are cores or GPUs for."""
-    pending = list(job.pending())
-    over_ranks = [task for task in pending if task.spec["training"]["world_size"] > 1]
+    alone, over_ranks = list[Task](), list[Task]()
+    for task in job.pending():
+        (over_ranks if task.spec["training"]["world_size"] > 1 else alone).append(task)
     if over_ranks:
         run_over_ranks(job, over_ranks)
-    tasks = [task for task in pending if task not in over_ranks]
-    if tasks:
-        run_alone(job, tasks)
+    if alone:
+        run_alone(job, alone)
 
 
 def run_alone(job: Job, tasks: Sequence[Task]) -> None:

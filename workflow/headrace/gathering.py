@@ -1,0 +1,193 @@
+"""What every artifact of a plan says, read back as results; what is not there yet is missing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from headrace.artifacts import artifact_path
+from headrace.digests import PICTURES
+from headrace.jobs import Job, environment
+from headrace.metrics import confusion
+from headrace.provenance import read_json, read_manifest
+from headrace.registry import load_kind
+from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
+from headrace.stores.arrays import load_arrays
+from headrace.stores.groups import read_attributes
+from headrace.stores.layout import STORE
+from headrace.tries.history import history_path, read_tries
+from headrace.tries.usage import add_up
+
+CONVERGENCE = ".convergence.json"
+"""How files end that say how a step converged; PLACE-KIND comes before."""
+EXAMPLE = re.compile(r"[:;,.]? for example `")
+"""What comes before the example in the documentation of a kind."""
+SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
+
+
+def gather(job: Job) -> Results:
+    """Read what every artifact of the plan says."""
+    spec = job.spec
+    manifests = {(step["stage"], step["id"]): _manifest(job.root, step) for step in spec["steps"]}
+    resolved = yaml.safe_dump(spec["experiment"], sort_keys=False, allow_unicode=True)
+    file = Path(spec["results"]) / spec["experiment"]["name"] / "experiment.yaml"
+    return Results(
+        experiment=spec["experiment"]["name"],
+        description=spec["experiment"]["description"],
+        datasets=[_dataset(job, name, manifests["shard", shard]) for name, shard in spec["shards"].items()],
+        runs=[_run(job, run, manifests) for run in spec["runs"]],
+        resolved_yaml=resolved,
+        plan_digest=spec["plan"],
+        baseline=spec["experiment"]["evaluation"].get("baseline"),
+        versions=environment()["versions"],
+        commands=(f"snakemake --cores all --configfile {shlex.quote(str(file))}",),
+        usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
+        steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
+        traces=list(gather_traces(job.root, spec["features"], manifests)),
+        families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
+        features=spec["experiment"]["features"],
+    )
+
+
+def describe_family(family: str) -> str:
+    """What a kind of model says of itself in its first sentence, without the example."""
+    text = " ".join((load_kind("models", family).__doc__ or "").split())
+    return EXAMPLE.split(text, maxsplit=1)[0].split(". ")[0].rstrip(".") + "."
+
+
+def gather_traces(
+    root: Path, features: Mapping[str, str], manifests: Mapping[tuple[str, str], Any]
+) -> Iterable[FitTrace]:
+    """Read how every iterative step converged; `features` maps DATASET/FEATURES to ids, raw ones to those of shards."""
+    for label, identity in features.items():
+        if manifests.get(("preprocess", identity)) is None:
+            continue
+        dataset, _, name = label.partition("/")
+        paths = artifact_path(root, "preprocess", identity).glob(f"*{CONVERGENCE}")
+        for place, kind, path in sorted((*_split_step(path), path) for path in paths):
+            said = read_json(path)
+            yield FitTrace(
+                dataset=dataset,
+                features=name,
+                step=place,
+                kind=kind,
+                value=_number(said["value"]),
+                trace=[{key: _number(line[key]) for key in line} for line in said["trace"]],
+                **{key: said[key] for key in SAID_OF_FITS},
+            )
+
+
+def _manifest(root: Path, step: Mapping[str, Any]) -> dict[str, Any] | None:
+    manifest = read_manifest(artifact_path(root, step["stage"], step["id"]))
+    return manifest if manifest and manifest["identity"] == step["identity"] else None
+
+
+def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> DatasetResult:
+    info = job.spec["infos"][name]
+    folder = artifact_path(job.root, "shard", job.spec["shards"][name])
+    sizes = read_attributes(folder / STORE)["split_sizes"] if manifest else {}
+    return DatasetResult(
+        name=name,
+        kind=job.spec["experiment"]["datasets"][name]["kind"],
+        tasks=tuple(info["tasks"]),
+        num_samples=info["num_samples"],
+        split_sizes=sizes,
+        sample_shape=tuple(info["shape"]),
+        class_names=tuple(info["class_names"]),
+        num_shards=manifest["execution"]["shards"] if manifest else 0,
+        tasks_by_worker=manifest["execution"]["workers"]["tasks"] if manifest else {},
+        digest=manifest["digest"] if manifest else "",
+        artifact=str(folder),
+        licence=info["licence"],
+        source=info["source"],
+        split=job.spec["experiment"]["datasets"][name].get("split", {}),
+    )
+
+
+def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], Any]) -> RunResult:
+    names = ("dataset", "family", "model", "features", "task", "seed", "point", "parameters")
+    base: dict[str, Any] = {"id": run["train"], **{name: run[name] for name in names}}
+    trained, evaluated = manifests["train", run["train"]], manifests["evaluate", run["evaluate"]]
+    if trained is None:
+        return RunResult(**base, status="missing", reason="not trained yet")
+    folder = artifact_path(job.root, "train", run["train"])
+    base |= {"shapes": trained["spec"]["shapes"], "device": trained["execution"].get("device", "")}
+    if trained["status"] == "failed":
+        path = folder / "curves.json"
+        curves = read_json(path) if path.exists() else ()
+        said = {"reason": trained["reason"], "seconds": trained["seconds"]}
+        return RunResult(**base, status="failed", curves=curves, **said)
+    if evaluated is None:
+        return RunResult(**base, status="missing", reason="not evaluated yet", seconds=trained["seconds"])
+    judged = artifact_path(job.root, "evaluate", run["evaluate"])
+    summary = read_json(folder / "summary.json")
+    return RunResult(
+        **base,
+        status="done",
+        metrics=[_metric(metric) for metric in read_json(judged / "metrics.json")],
+        curves=read_json(folder / "curves.json"),
+        best_epoch=summary["best_epoch"],
+        num_parameters=summary["num_parameters"],
+        artifact=str(folder),
+        flops_per_sample=evaluated["execution"].get("flops_per_sample"),
+        seconds=trained["seconds"],
+        **_shown(judged, run["task"]),
+    )
+
+
+def _metric(metric: Mapping[str, Any]) -> MetricValue:
+    numbers = {key: _number(metric[key]) for key in ("value", "low", "high")}
+    return MetricValue(metric=metric["metric"], split=metric["split"], **numbers)
+
+
+def _number(value: float | None) -> float:
+    """JSON has no nan; null stands for it."""
+    return float("nan") if value is None else value
+
+
+def _split_step(path: Path) -> tuple[int, str]:
+    place, _, kind = path.name.removesuffix(CONVERGENCE).partition("-")
+    return int(place), kind
+
+
+def _shown(folder: Path, task: str) -> dict[str, Any]:
+    """Confusion counts, or images and their reconstructions."""
+    arrays = load_arrays(folder / "predictions.safetensors")
+    if task == "classification":
+        probabilities = arrays["probabilities"]
+        return {"confusion": confusion(arrays["target"], probabilities.argmax(axis=1), probabilities.shape[1])}
+    if task == "density" and arrays["inputs"].ndim == 3:
+        images = np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1)
+        return {"reconstructions": images, "traversals": read_traversals(folder / PICTURES)}
+    return {}
+
+
+def read_traversals(path: Path) -> Traversals | None:
+    """What `evaluate` has drawn of a latent space, if anything."""
+    if not path.exists():
+        return None
+    arrays = load_arrays(path)
+    return Traversals(arrays["dimension"], arrays["divergence"], arrays["step"], arrays["picture"] / 255)
+
+
+def _step(root: Path, step: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+    keys = ("digest", "code", "start", "end", "seconds", "status", "reason")
+    said = (
+        {key: manifest[key] for key in keys}
+        if manifest
+        else {**dict.fromkeys(keys, ""), "status": "missing", "seconds": 0.0}
+    )
+    return {
+        "stage": step["stage"],
+        "id": step["id"],
+        "identity": step["identity"],
+        "artifact": str(artifact_path(root, step["stage"], step["id"])),
+        "inputs": [wanted["id"] for wanted in step["inputs"].values()],
+        **said,
+    }
