@@ -88,10 +88,16 @@ def test_an_option_that_cannot_be_is_one_line(small, capsys, name, options, word
     assert words in one_line(capsys)
 
 
-@pytest.mark.parametrize("name", ["digest", "verify"])
-def test_what_is_no_result_is_one_line(capsys, name):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("digest", "nothing/provenance.json: no such file; give a folder of results"),
+        ("verify", "nothing: give a folder of results, as results/NAME, or an artifact, as artifacts/shard/ID"),
+    ],
+)
+def test_what_is_no_result_is_one_line(capsys, name, words):
     assert main([name, "nothing"]) == 2
-    assert one_line(capsys).startswith("nothing/provenance.json: no such file; give a folder of results")
+    assert one_line(capsys).startswith(words)
 
 
 @pytest.mark.parametrize("name", ["digest", "verify"])
