@@ -41,6 +41,18 @@ COMPUTES = (
     "figures.pairs",
     "figures.peaks",
     "figures.theme",
+    "sections.answer",
+    "sections.base",
+    "sections.cards",
+    "sections.comparisons",
+    "sections.confusions",
+    "sections.convergence",
+    "sections.curves",
+    "sections.data",
+    "sections.failures",
+    "sections.reconstructions",
+    "sections.reproduce",
+    "sections.results",
 )
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 

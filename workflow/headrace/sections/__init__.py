@@ -1,0 +1,1 @@
+"""What the report is made of: one file a section, each with a template of its name."""

@@ -1,0 +1,47 @@
+"""What every section of a report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from headrace.figures.comparisons import Comparison, compare
+from headrace.figures.theme import assign_colours
+from headrace.results import DatasetResult, Results
+
+Context = dict[str, Any]
+"""What a template is given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The results, and what all sections share."""
+
+    results: Results
+
+    @cached_property
+    def comparisons(self) -> Sequence[Comparison]:
+        """Return one for every dataset and task."""
+        return compare(self.results)
+
+    @cached_property
+    def colours(self) -> Mapping[str, str]:
+        """Return the colour of every candidate, the same in every chart."""
+        return assign_colours([candidate.name for each in self.comparisons for candidate in each.candidates])
+
+    @cached_property
+    def datasets(self) -> Mapping[str, DatasetResult]:
+        """Return the datasets by name."""
+        return {dataset.name: dataset for dataset in self.results.datasets}
+
+
+class Section(Protocol):
+    """A module of this room. Its template is `sections/NAME.html.j2`, NAME the module's and the section's anchor."""
+
+    TITLE: str
+    __name__: str
+
+    def describe(self, page: Page) -> Context | None:
+        """Return what the template needs, or None where the section has nothing to say."""

@@ -1,0 +1,18 @@
+"""Every model against the baseline."""
+
+from __future__ import annotations
+
+from headrace.figures.pairs import pair_with
+from headrace.sections.base import Context, Page
+
+TITLE = "Against the baseline"
+
+
+def describe(page: Page) -> Context | None:
+    """Return the pairs of every comparison whose baseline has a result; None where there is none."""
+    comparisons = [
+        {"dataset": each.dataset, "task": each.task, "metric": each.metric, "split": each.split, "pairs": pairs}
+        for each in page.comparisons
+        if (pairs := pair_with(each, page.results.baseline))
+    ]
+    return {"comparisons": comparisons} if comparisons else None

@@ -1,0 +1,34 @@
+"""Confusion matrices of the chosen candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.figures.charts import MAX_COUNTED_CLASSES, draw_confusion, sum_confusions
+from headrace.figures.comparisons import Comparison
+from headrace.sections.base import Context, Page
+
+TITLE = "Confusion matrices"
+
+
+def describe(page: Page) -> Context | None:
+    """Return one chart a model for every comparison of classifiers; None where there is none."""
+    comparisons = []
+    for each in page.comparisons:
+        dataset = page.datasets.get(each.dataset)
+        confusions = _draw_confusions(each, dataset.class_names if dataset else ())
+        if confusions:
+            comparisons.append({"dataset": each.dataset, "task": each.task, "confusions": confusions})
+    return {"comparisons": comparisons} if comparisons else None
+
+
+def _draw_confusions(comparison: Comparison, class_names: Sequence[str]) -> list[Context]:
+    panels = []
+    for candidate in comparison.best.values():
+        counts = sum_confusions(candidate)
+        if counts is not None and counts.size:
+            spec = draw_confusion(counts, class_names, candidate.name, comparison.dataset)
+            num_seeds = sum(run.confusion is not None for run in candidate.finished)
+            has_counts = len(counts) <= MAX_COUNTED_CLASSES
+            panels.append({"name": candidate.name, "spec": spec, "num_seeds": num_seeds, "has_counts": has_counts})
+    return panels

@@ -1,0 +1,15 @@
+"""How iterative steps converged."""
+
+from __future__ import annotations
+
+from headrace.figures.convergence import MAX_POINTS, draw_convergence, select_drawn
+from headrace.sections.base import Context, Page
+
+TITLE = "Convergence of iterative steps"
+
+
+def describe(page: Page) -> Context | None:
+    """Return a table of all fits and charts of some; None where nothing was fitted by iterations."""
+    traces = page.results.traces
+    fits = [{"fit": fit, "spec": draw_convergence(fit)} for fit in select_drawn(traces)]
+    return {"traces": traces, "fits": fits, "max_points": MAX_POINTS} if traces else None

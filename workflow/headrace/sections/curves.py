@@ -1,0 +1,18 @@
+"""Losses by epoch."""
+
+from __future__ import annotations
+
+from headrace.figures.charts import draw_curves
+from headrace.sections.base import Context, Page
+
+TITLE = "Learning curves"
+
+
+def describe(page: Page) -> Context | None:
+    """Return one chart a model for every comparison."""
+    return {
+        "comparisons": [
+            {"dataset": each.dataset, "task": each.task, "curves": draw_curves(each, page.colours)}
+            for each in page.comparisons
+        ]
+    }
