@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from headrace.results import Results
-from headrace.stages.report import RUN_KEYS, table
+from headrace.stages.report import RUN_KEYS
+from headrace.tidy import write_csv
 from sample_results import quickstart
 
 STAGES = ("train", "evaluate")
@@ -25,7 +26,7 @@ def write_results(
     folder.mkdir(parents=True)
     settings = {**yaml.safe_load(results.resolved_yaml), "name": name, **changes}
     (folder / "experiment.yaml").write_text(yaml.safe_dump(settings))
-    (folder / "results.csv").write_text(table(results))
+    (folder / "results.csv").write_text(write_csv(results))
     entries = [
         {"label": ["shard", each.name], "id": each.name, "digest": each.digest, "status": "done", "artifact": "-"}
         for each in results.datasets

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 import zarr
@@ -495,6 +496,8 @@ def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
     header, *rows = (done.folder / "results" / "tiny" / "results.csv").read_text().splitlines()
     assert header.startswith("experiment,dataset,family,model,features,task,run,seed")
     assert header.endswith("split,metric,value,low,high")
+    typed = pq.read_table(done.folder / "results" / "tiny" / "results.parquet")
+    assert (",".join(typed.column_names), typed.num_rows) == (header, len(rows))
     for run in done.plan.runs:
         metrics = read_json(artifact_path(done.root, "evaluate", run.evaluate.id) / "metrics.json")
         mine = [row for row in rows if f",{run.train.id}," in row]

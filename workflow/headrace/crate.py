@@ -35,6 +35,7 @@ SNAKEMAKE = "https://snakemake.github.io"
 FILES = {
     "report.html": ("The report", "text/html"),
     "results.csv": ("Every metric of every run", "text/csv"),
+    "results.parquet": ("The same table with types", "application/vnd.apache.parquet"),
     "provenance.json": ("Every artifact with its digest and its environment", "application/json"),
 }
 

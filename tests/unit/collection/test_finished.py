@@ -53,6 +53,10 @@ def test_models_that_ask_for_the_same_run_are_told_apart(write) -> None:
             "results.csv",
             "dataset,model,features,task,run,seed,split,metric,value\nd,m,f,regression,none,0,test,rmse,1\n",
         ),
+        (
+            "results.csv",
+            "dataset,model,features,task,run,seed,split,metric,value\nd,m,f,regression,none,0,test,mae\n",
+        ),
         ("results.csv", None),
         ("experiment.yaml", None),
     ],

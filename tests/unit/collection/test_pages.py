@@ -1,7 +1,10 @@
 """The index of all results and the page of a comparison."""
 
 import dataclasses
+import io
 from pathlib import Path
+
+import pandas
 
 from headrace.__main__ import main
 from headrace.collection.finished import read_all
@@ -23,6 +26,26 @@ def test_collect_writes_an_index_with_the_best_of_each_dataset(write, tmp_path: 
     assert "<td>cnn</td>" in best
     assert '<a href="first/report.html">first</a>' in best
     assert '<a href="second/report.html">second</a>' in page
+
+
+def test_collect_writes_the_lines_of_all_experiments_into_one_table(write, tmp_path: Path) -> None:
+    runs = [dataclasses.replace(run, point={"hidden": [64, 32]}) for run in quickstart().runs if run.family == "fnn"]
+    folders = [write("b"), write("a", dataclasses.replace(quickstart(), runs=runs[:1]))]
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 0
+    assert '<a href="all.csv">' in (tmp_path / "results" / "index.html").read_text()
+    text = (tmp_path / "results" / "all.csv").read_text()
+    tables = [pandas.read_csv(folder / "results.csv", dtype=str, keep_default_na=False) for folder in folders]
+    joined = pandas.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    assert list(joined.experiment.unique()) == ["a", "b"]
+    swept = {"a": "hidden", "b": "learning_rate"}
+    for table in tables:
+        (name,) = set(table.experiment)
+        (other,) = set(swept.values()) - {swept[name]}
+        mine = joined[joined.experiment == name].reset_index(drop=True)
+        assert mine.drop(columns=other).equals(table)
+        assert set(mine[other]) == {""}
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 0
+    assert (tmp_path / "results" / "all.csv").read_text() == text
 
 
 def test_what_is_damaged_is_left_out_and_said(write, tmp_path: Path, capsys) -> None:

@@ -133,6 +133,8 @@ def _read_rows(rows: csv.DictReader[str], points: Mapping[Key, str]) -> Iterator
     if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
         raise ValueError(f"results.csv has no column {missing[0]}")
     for row in rows:
+        if None in row or None in row.values():
+            raise ValueError(f"line {rows.line_num} of results.csv does not have the columns of the first one")
         if row["metric"] == main_metric(row["task"]):
             point = points[row["run"], row["dataset"], row["model"], row["features"]]
             line = Line(row["dataset"], row["task"], row["model"], row["features"], point)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from headrace.collection import text
 from headrace.collection.differences import Differences
 from headrace.collection.finished import Finished, Line, main_metric
+from headrace.collection.joined import ALL
 from headrace.figures.comparisons import LOWER_IS_BETTER
 from headrace.figures.numbers import format_mean, format_number
 from headrace.report import TEMPLATES, hash_source
@@ -23,7 +24,7 @@ from headrace.statistics import summarise
 def render_index(root: Path, found: Sequence[Finished]) -> str:
     """Every experiment with its best line for each dataset and task, and the best of all; links begin at root."""
     rows = [_describe(root, finished) for finished in found]
-    return _render("index.html.j2", "index.js", experiments=rows, best=_find_best(rows))
+    return _render("index.html.j2", "index.js", experiments=rows, best=_find_best(rows), table=ALL)
 
 
 def render_comparison(first: Finished, second: Finished, found: Differences) -> str:

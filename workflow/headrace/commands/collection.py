@@ -15,7 +15,7 @@ def register(add: Add) -> None:
     command.add_argument("first", type=Path, metavar="A", help="a folder of results, as results/NAME")
     command.add_argument("second", type=Path, metavar="B", help="another one, which is held against it")
     command.add_argument("--html", type=Path, metavar="FILE", help="write it as a page too")
-    command = add("collect", collect, "write one page over all results that are there")
+    command = add("collect", collect, "write one page and one table over all results that are there")
     command.add_argument("--results", help="folder of the results")
 
 
@@ -36,8 +36,9 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def collect(options: argparse.Namespace) -> int:
-    """Write results/index.html and print where; what is damaged is left out, said so, and gives exit code 1."""
+    """Write results/index.html and all.csv, print where; what is damaged is left out, said, and gives exit code 1."""
     from headrace.collection.finished import read_all
+    from headrace.collection.joined import ALL, join_tables
     from headrace.collection.pages import render_index
     from headrace.plan import Site
 
@@ -45,18 +46,19 @@ def collect(options: argparse.Namespace) -> int:
     found, problems = read_all(root)
     if not found and not problems:
         raise InputError(f"{root}: no results are there yet: run an experiment first")
+    _write(root / ALL, join_tables(found))
     _write(root / "index.html", render_index(root, found))
     print("\n".join([*problems, f"{len(found)} experiments: {root / 'index.html'}"]))
     return 1 if problems else 0
 
 
-def _write(path: Path, page: str) -> None:
-    """Write a page. Raises InputError where that cannot be done."""
+def _write(path: Path, text: str) -> None:
+    """Write a page or a table. Raises InputError where that cannot be done."""
     from headrace.provenance import write_atomically
 
     if not path.parent.is_dir():
         raise InputError(f"{path}: no such folder: {path.parent}")
     try:
-        write_atomically(path, page.encode())
+        write_atomically(path, text.encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +15,7 @@ from headrace.logs import logger
 from headrace.provenance import write_atomically, write_json
 from headrace.report import render
 from headrace.results import Results
+from headrace.tidy import write_csv, write_parquet
 
 COMPUTES = (
     "gathering",
@@ -27,6 +25,7 @@ COMPUTES = (
     "metrics",
     "significance",
     "statistics",
+    "tidy",
     "tries.usage",
     "stores.arrays",
     "stores.groups",
@@ -72,7 +71,8 @@ def write(job: Job, results: Results, folder: Path) -> None:
         if other != job.receipt or not is_whole:
             other.unlink(missing_ok=True)
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
-    write_atomically(folder / "results.csv", table(results).encode())
+    write_atomically(folder / "results.csv", write_csv(results).encode())
+    write_atomically(folder / "results.parquet", write_parquet(results))
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
     write_atomically(folder / "report.html", render(results).encode())
@@ -89,21 +89,6 @@ def alone(lock: Path) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def table(results: Results) -> str:
-    """The tidy table: one metric of one run on one split a line."""
-    swept = sorted({name for run in results.runs for name in run.point})
-    columns = ["experiment", "dataset", "family", "model", "features", "task", "run", "seed", *swept]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*columns, "split", "metric", "value", "low", "high"])
-    for run in results.runs:
-        fixed = [results.experiment, run.dataset, run.family, run.model, run.features, run.task, run.id, run.seed]
-        point = [_cell({**run.parameters, **run.point}.get(name, "")) for name in swept]
-        for m in run.metrics:
-            writer.writerow([*fixed, *point, m.split, m.metric, repr(m.value), repr(m.low), repr(m.high)])
-    return buffer.getvalue()
 
 
 def provenance(job: Job, results: Results) -> dict[str, Any]:
@@ -131,7 +116,3 @@ def _labels(spec: Mapping[str, Any]) -> Iterable[list[Any]]:
         names.setdefault(("train", run["train"]), ["train", *label])
         names.setdefault(("evaluate", run["evaluate"]), ["evaluate", *label])
     return [names[step["stage"], step["id"]] for step in spec["steps"]]
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

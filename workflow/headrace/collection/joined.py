@@ -1,0 +1,45 @@
+"""The tidy tables of all experiments as one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from headrace.collection.finished import Finished
+from headrace.errors import InputError
+from headrace.tidy import FIXED, MEASURED
+
+ALL = "all.csv"
+"""The file's name, beside the index."""
+
+
+def join_tables(found: Sequence[Finished]) -> str:
+    """Every line of every results.csv, in the order given; a swept parameter that an experiment lacks stays empty.
+
+    Raises InputError for a table that has gone or broken since it was read.
+    """
+    tables = [_read(finished.folder / "results.csv") for finished in found]
+    own = sorted({name for header, _ in tables for name in header} - {*FIXED, *MEASURED})
+    columns = [*FIXED, *own, *MEASURED]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for header, rows in tables:
+        places = [header.index(name) if name in header else None for name in columns]
+        writer.writerows(_pick(row, places) for row in rows)
+    return buffer.getvalue()
+
+
+def _pick(row: Sequence[str], places: Iterable[int | None]) -> list[str]:
+    return ["" if place is None else row[place] for place in places]
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    return header, rows

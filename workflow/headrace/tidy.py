@@ -1,0 +1,97 @@
+"""The tidy table of results, one metric of one run on one split a line: as CSV, and as Parquet with types."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headrace.results import Results
+
+FIXED = ("experiment", "dataset", "family", "model", "features", "task", "run", "seed")
+"""Columns in front of the swept parameters."""
+MEASURED = ("split", "metric", "value", "low", "high")
+"""Columns behind them."""
+NOT_SWEPT = ""
+"""In the column of a swept parameter, for a run whose model has no such parameter."""
+
+
+def write_csv(results: Results) -> str:
+    """The table as text; numbers are written so that reading gives the same bits."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*FIXED, *_swept(results), *MEASURED])
+    for fixed, point, measured in _rows(results):
+        writer.writerow([*fixed, *map(_cell, point), *measured[:2], *map(repr, measured[2:])])
+    return buffer.getvalue()
+
+
+def write_parquet(results: Results) -> bytes:
+    """The table with types: text, int64 for seeds, float64 for what was measured, in which nan stays nan.
+
+    A swept parameter is a number, or true or false, where it is that for every run that has it, and else text as in the
+    CSV; it is null for runs that do not have it. The same results give the same bytes.
+    """
+    rows = list(_rows(results))
+    swept = _swept(results)
+    # By all runs, finished or not: the type of a column must not depend on what has failed.
+    types = [_type_of([_parameter(run, name) for run in results.runs]) for name in swept]
+    columns: dict[str, pa.Array] = {}
+    for place, name in enumerate(FIXED):
+        columns[name] = pa.array([fixed[place] for fixed, _, _ in rows], pa.int64() if name == "seed" else pa.string())
+    for place, (name, kind) in enumerate(zip(swept, types, strict=True)):
+        columns[name] = pa.array([_typed(point[place], kind) for _, point, _ in rows], kind)
+    for place, name in enumerate(MEASURED):
+        kind = pa.string() if name in ("split", "metric") else pa.float64()
+        columns[name] = pa.array([measured[place] for _, _, measured in rows], kind)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def _swept(results: Results) -> list[str]:
+    return sorted({name for run in results.runs for name in run.point})
+
+
+def _parameter(run: Any, name: str) -> Any:
+    return {**run.parameters, **run.point}.get(name, NOT_SWEPT)
+
+
+def _rows(results: Results) -> Iterator[tuple[list[Any], list[Any], list[Any]]]:
+    """What a line holds: the fixed columns, the swept parameters, and what was measured."""
+    swept = _swept(results)
+    for run in results.runs:
+        fixed = [results.experiment, run.dataset, run.family, run.model, run.features, run.task, run.id, run.seed]
+        point = [_parameter(run, name) for name in swept]
+        for m in run.metrics:
+            yield fixed, point, [m.split, m.metric, m.value, m.low, m.high]
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _type_of(values: Sequence[Any]) -> pa.DataType:
+    """The narrowest type that holds every value of a parameter as it is."""
+    known = [value for value in values if value != NOT_SWEPT]
+    if known and all(isinstance(value, bool) for value in known):
+        return pa.bool_()
+    if not known or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        return pa.string()
+    if all(isinstance(value, int) and -(2**63) <= value < 2**63 for value in known):
+        return pa.int64()
+    is_exact = all(isinstance(value, float) or abs(value) <= 2**53 for value in known)
+    return pa.float64() if is_exact else pa.string()
+
+
+def _typed(value: Any, kind: pa.DataType) -> Any:
+    if value == NOT_SWEPT and isinstance(value, str):
+        return None
+    if pa.types.is_floating(kind):
+        return float(value)
+    return _cell(value) if pa.types.is_string(kind) else value
