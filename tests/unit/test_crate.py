@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from headrace.crate import METADATA, write_crate
+from headrace.figures.files import Figure, write_figures
 from sample_results import broken_quickstart, hostile, make_dataset, make_results, make_run, make_step, quickstart
 
 FILES = ("experiment.yaml", "report.html", "results.csv", "results.parquet", "provenance.json")
@@ -82,6 +83,19 @@ def test_every_step_is_an_action_with_tool_input_output_and_times(folder):
     run = crate["#run"]
     assert ids(run["instrument"]) == ["experiment.yaml"]
     assert sorted(ids(run["result"])) == ["provenance.json", "report.html", "results.csv", "results.parquet"]
+
+
+def test_every_chart_is_a_file_of_the_crate(folder):
+    spec = {"description": "Losses.", "mark": "point", "data": {"name": "lines"}, "datasets": {"lines": [{"x": 1}]}}
+    figures = [Figure("curves", ("digits", "cnn"), spec)]
+    write_figures(figures, folder / "figures")
+    write_crate(quickstart(), folder)
+    crate = read(folder)
+    for suffix, encoding in (("svg", "image/svg+xml"), ("csv", "text/csv")):
+        path = f"figures/curves-digits-cnn.{suffix}"
+        assert path in ids(crate["./"]["hasPart"])
+        assert (crate[path]["name"], crate[path]["encodingFormat"]) == ("Losses.", encoding)
+        assert int(crate[path]["contentSize"]) == (folder / path).stat().st_size
 
 
 def test_every_reference_inside_the_crate_leads_somewhere(folder):

@@ -16,6 +16,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.file import File
 from rocrate.rocrate import ROCrate
 
+from headrace.figures.files import FIGURES, list_figures
 from headrace.provenance import write_atomically
 from headrace.results import DatasetResult, Results
 
@@ -61,6 +62,7 @@ def _describe(results: Results, folder: Path) -> Any:
     steps = {stage: _add_step(crate, workflow, stage, results) for stage in _stages(results)}
     sources = {dataset.artifact: _add_dataset(crate, dataset) for dataset in results.datasets}
     files = [_add_file(crate, folder, name) for name in FILES if (folder / name).is_file()]
+    _add_figures(crate, folder)
     actions = _add_actions(crate, results.steps, steps, sources)
     run = _add_run(crate, results, workflow, list(sources.values()), files)
     _add_organisation(crate, results, run, steps, actions)
@@ -136,6 +138,17 @@ def _add_file(crate: Any, folder: Path, name: str) -> Any:
     size = (folder / name).stat().st_size
     properties = {"name": title, "encodingFormat": encoding, "contentSize": str(size)}
     return crate.add(File(crate, dest_path=name, properties=properties))
+
+
+def _add_figures(crate: Any, folder: Path) -> None:
+    """Add the charts, each drawn and as its rows."""
+    for figure in list_figures(folder / FIGURES):
+        for file in figure["files"]:
+            path = f"{FIGURES}/{file}"
+            encoding = "image/svg+xml" if file.endswith(".svg") else "text/csv"
+            size = str((folder / path).stat().st_size)
+            properties = {"name": figure["caption"], "encodingFormat": encoding, "contentSize": size}
+            crate.add(File(crate, dest_path=path, properties=_tidy(properties)))
 
 
 def _add_actions(

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from markupsafe import Markup
 
 from headrace.figures.answers import find_problems
 from headrace.figures.convergence import find_unconverged
+from headrace.figures.files import Figure
 from headrace.figures.numbers import (
     format_bytes,
     format_count,
@@ -61,8 +63,21 @@ SECTIONS: Sequence[Section] = (
 """In the order of the contents."""
 
 
+@dataclass(frozen=True)
+class Report:
+    """A page, and the charts that are drawn in it."""
+
+    page: str
+    figures: Sequence[Figure]
+
+
 def render(results: Results) -> str:
     """Return the report as HTML; the same results give the same page, byte for byte."""
+    return compose(results).page
+
+
+def compose(results: Results) -> Report:
+    """Return the report as HTML, and its charts in their order; the same results give the same, byte for byte."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
@@ -79,16 +94,23 @@ def render(results: Results) -> str:
     # A script or a style is let in by the hash of its text: whatever else claims to be one stays dead.
     parts = {name: Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js")}
     page = Page(results)
-    sections = [_render_section(environment, section, page) for section in SECTIONS]
-    return environment.get_template("report.html.j2").render(
+    contexts = {_name(section): section.describe(page) for section in SECTIONS}
+    sections = [
+        _render_section(environment, section, context)
+        for section in SECTIONS
+        if (context := contexts[_name(section)]) is not None
+    ]
+    text = environment.get_template("report.html.j2").render(
         results=results,
         problems=[*find_problems(results, page.comparisons), *find_unconverged(results.traces)],
         num_done=sum(run.status == "done" for run in results.runs),
-        sections=[section for section in sections if section],
+        sections=sections,
         style=parts["report.css"],
         script=parts["report.js"],
         bundle=Markup(load_bundle()),
     )
+    charts = [(name, *chart) for name, context in contexts.items() for chart in (context or {}).get("figures", ())]
+    return Report(text, [Figure(*chart) for chart in charts])
 
 
 @cache
@@ -111,10 +133,11 @@ def hash_source(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _render_section(environment: Environment, section: Section, page: Page) -> Context | None:
-    name = section.__name__.rpartition(".")[2]
-    context = section.describe(page)
-    if context is None:
-        return None
+def _name(section: Section) -> str:
+    return section.__name__.rpartition(".")[2]
+
+
+def _render_section(environment: Environment, section: Section, context: Context) -> Context:
+    name = _name(section)
     text = environment.get_template(f"sections/{name}.html.j2").render(context)
     return {"name": name, "title": section.TITLE, "text": Markup(text)}

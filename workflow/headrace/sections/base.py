@@ -12,7 +12,8 @@ from headrace.figures.theme import assign_colours
 from headrace.results import DatasetResult, Results
 
 Context = dict[str, Any]
-"""What a template is given."""
+"""What a template is given. Under `figures` stand the charts that it draws, each as (parts, spec), where the parts tell
+it from the section's other charts: they become files."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,15 @@ TITLE = "Confusion matrices"
 
 def describe(page: Page) -> Context | None:
     """Return one chart a model for every comparison of classifiers; None where there is none."""
-    comparisons = []
+    comparisons: list[Context] = []
     for each in page.comparisons:
         dataset = page.datasets.get(each.dataset)
         confusions = _draw_confusions(each, dataset.class_names if dataset else ())
         if confusions:
             comparisons.append({"dataset": each.dataset, "task": each.task, "confusions": confusions})
-    return {"comparisons": comparisons} if comparisons else None
+    panels = [(each["dataset"], panel) for each in comparisons for panel in each["confusions"]]
+    figures = [((dataset, panel["model"]), panel["spec"]) for dataset, panel in panels]
+    return {"comparisons": comparisons, "figures": figures} if comparisons else None
 
 
 def _draw_confusions(comparison: Comparison, class_names: Sequence[str]) -> list[Context]:
@@ -30,5 +32,6 @@ def _draw_confusions(comparison: Comparison, class_names: Sequence[str]) -> list
             spec = draw_confusion(counts, class_names, candidate.name, comparison.dataset)
             num_seeds = sum(run.confusion is not None for run in candidate.finished)
             has_counts = len(counts) <= MAX_COUNTED_CLASSES
-            panels.append({"name": candidate.name, "spec": spec, "num_seeds": num_seeds, "has_counts": has_counts})
+            said = {"name": candidate.name, "model": candidate.model, "num_seeds": num_seeds}
+            panels.append({**said, "spec": spec, "has_counts": has_counts})
     return panels

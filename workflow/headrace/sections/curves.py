@@ -10,9 +10,9 @@ TITLE = "Learning curves"
 
 def describe(page: Page) -> Context | None:
     """Return one chart a model for every comparison."""
-    return {
-        "comparisons": [
-            {"dataset": each.dataset, "task": each.task, "curves": draw_curves(each, page.colours)}
-            for each in page.comparisons
-        ]
-    }
+    comparisons: list[Context] = [
+        {"dataset": each.dataset, "task": each.task, "curves": draw_curves(each, page.colours)}
+        for each in page.comparisons
+    ]
+    figures = [((each["dataset"], model), spec) for each in comparisons for model, spec in each["curves"].items()]
+    return {"comparisons": comparisons, "figures": figures}

@@ -20,7 +20,11 @@ TITLE = "Results"
 
 def describe(page: Page) -> Context | None:
     """Return tables and the chart of seeds for every comparison."""
+    seeds = [draw_seeds(each, page.colours) for each in page.comparisons]
     return {
+        "figures": [
+            ((each.dataset, each.task), spec) for each, spec in zip(page.comparisons, seeds, strict=True) if spec
+        ],
         "comparisons": [
             {
                 "dataset": each.dataset,
@@ -30,12 +34,12 @@ def describe(page: Page) -> Context | None:
                 "selection_split": each.selection_split,
                 "table": _make_table(each, page.results.baseline),
                 "runs": _make_run_table(each),
-                "seeds": draw_seeds(each, page.colours),
+                "seeds": spec,
                 "num_candidates": len(each.candidates),
                 "num_shown": len(select_shown(each)),
             }
-            for each in page.comparisons
-        ]
+            for each, spec in zip(page.comparisons, seeds, strict=True)
+        ],
     }
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from headrace.crate import write_crate
+from headrace.figures.files import FIGURES, write_figures
 from headrace.gathering import gather
 from headrace.jobs import Job, environment
 from headrace.logs import logger
 from headrace.provenance import write_atomically, write_json
-from headrace.report import render
+from headrace.report import compose
 from headrace.results import Results
 from headrace.tidy import write_csv, write_parquet
 
@@ -35,6 +36,7 @@ COMPUTES = (
     "figures.charts",
     "figures.comparisons",
     "figures.convergence",
+    "figures.files",
     "figures.images",
     "figures.numbers",
     "figures.pairs",
@@ -75,7 +77,9 @@ def write(job: Job, results: Results, folder: Path) -> None:
     write_atomically(folder / "results.parquet", write_parquet(results))
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
-    write_atomically(folder / "report.html", render(results).encode())
+    report = compose(results)
+    write_atomically(folder / "report.html", report.page.encode())
+    write_figures(report.figures, folder / FIGURES)
     write_crate(results, folder)
     logger.info("report: %s", folder / "report.html")
 
