@@ -6,6 +6,8 @@ import copy
 import csv
 import json
 import re
+import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -147,6 +149,11 @@ def test_a_docstring_reruns_nothing_and_code_reruns_its_family(finished: Project
     )
     assert path.read_text() != text
     assert dry_run(finished) == {}
+    template = finished.folder / "workflow/report/sections/answer.html.j2"
+    before = template.read_text()
+    template.write_text(f"{before}<p>More.</p>")
+    assert set(dry_run(finished)) == {"report", "gate", "all"}
+    template.write_text(before)
     path.write_text(text.replace("nn.ReLU()", "nn.GELU()"))
     assert path.read_text() != text
     assert set(dry_run(finished)) == {"train_fnn", "evaluate", "report", "gate", "all"}
@@ -224,10 +231,35 @@ def test_a_failing_stage_names_itself_its_log_and_why(project: Project) -> None:
     assert ".logs/shard/breast_cancer-" in done.stdout
 
 
-def test_snakemake_builds_its_own_report(finished: Project) -> None:
-    done = finished.snakemake("--report", "snakemake.html")
+def test_snakemake_builds_its_own_report_with_all_figures(finished: Project) -> None:
+    done = finished.snakemake("--report", "snakemake.zip")
     assert done.returncode == 0, done.stdout
-    assert "report.html" in (finished.folder / "snakemake.html").read_text()
+    assert "WARNING" not in done.stdout
+    with zipfile.ZipFile(finished.folder / "snakemake.zip") as archive:
+        content = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    folder = finished.folder / "results/small/figures"
+    drawings = {path.name: path.read_bytes() for path in folder.glob("*.svg")}
+    assert drawings.keys() >= {"results-tumours-classification.svg", "curves-progression-fnn.svg"}
+    assert {Path(name).name: text for name, text in content.items() if name.endswith(".svg")} == drawings
+    page = content["report.html"].decode()
+    categories = _read_variable(page, "categories")
+    assert sorted(categories["Figures"]) == ["confusions", "curves", "results"]
+    found = _read_variable(page, "results")
+    for section, paths in categories["Figures"].items():
+        for path in paths:
+            entry = found[path]
+            assert entry["name"].startswith(f"{section}-")
+            assert entry["labels"] == {"experiment": "small", "figure": entry["name"][len(section) + 1 : -4]}
+            assert {"confusions": "summed over the seeds", "curves": "by epoch", "results": "dots are seeds"}[
+                section
+            ] in entry["caption"]
+    assert {Path(path).name for paths in categories["Figures"].values() for path in paths} == drawings.keys()
+    assert len(categories["Results"]["Other"]) == 2
+
+
+def _read_variable(page: str, name: str) -> dict:
+    """A variable that Snakemake's page gives as JSON."""
+    return json.JSONDecoder().raw_decode(page, page.index(f"var {name} = {{") + len(f"var {name} = "))[0]
 
 
 def test_both_roots_can_be_moved(project: Project, tmp_path) -> None:

@@ -96,6 +96,11 @@ def log_path(artifacts: Path, stage: str, job: str) -> Path:
     return artifacts / ".logs" / stage / f"{job}.log"
 
 
+def figures_path(artifacts: Path, job: str) -> Path:
+    """The charts of a job of the stage `report`, for Snakemake, which empties a folder before its job runs again."""
+    return artifacts / ".figures" / job
+
+
 def artifact_path(artifacts: Path, stage: str, artifact: str) -> Path:
     """Where an artifact lies."""
     return artifacts / stage / artifact

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace import ownership, polling, yaml_files
-from headrace.artifacts import log_path, receipt_path, spec_path
+from headrace.artifacts import figures_path, log_path, receipt_path, spec_path
 from headrace.errors import InputError, StageError
 from headrace.plan import SITE_KEYS, Plan, Site
 from headrace.provenance import read_json
@@ -124,6 +124,10 @@ class Workflow:
     def log(self, stage: str, job: str = "{job}") -> str:
         """The log of a job, or the pattern of a stage's."""
         return str(log_path(self.site.artifacts, stage, job))
+
+    def figures(self, job: str) -> str:
+        """Where the charts of a job of `report` lie for Snakemake's own report."""
+        return str(figures_path(self.site.artifacts, job))
 
     def result(self, file: str) -> str:
         """A file of the experiment's results."""

@@ -18,6 +18,17 @@ if HEADRACE.plan:
                 category="Results",
                 labels={"experiment": HEADRACE.plan.experiment.name},
             ),
+            figures=report(
+                directory(HEADRACE.figures(HEADRACE.last("report"))),
+                patterns=["{section,[a-z_]+}-{figure}.svg"],
+                caption="../report/figures.rst",
+                category="Figures",
+                subcategory="{section}",
+                labels={
+                    "experiment": HEADRACE.plan.experiment.name,
+                    "figure": "{figure}",
+                },
+            ),
         log:
             HEADRACE.log("report", HEADRACE.last("report")),
         conda:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from headrace.artifacts import figures_path
 from headrace.crate import write_crate
 from headrace.figures.files import FIGURES, write_figures
 from headrace.gathering import gather
@@ -73,15 +75,26 @@ def write(job: Job, results: Results, folder: Path) -> None:
         if other != job.receipt or not is_whole:
             other.unlink(missing_ok=True)
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
+        if other != job.receipt:
+            shutil.rmtree(figures_path(job.root, other.stem), ignore_errors=True)
     write_atomically(folder / "results.csv", write_csv(results).encode())
     write_atomically(folder / "results.parquet", write_parquet(results))
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
     report = compose(results)
     write_atomically(folder / "report.html", report.page.encode())
-    write_figures(report.figures, folder / FIGURES)
+    listed = write_figures(report.figures, folder / FIGURES)
+    copy_drawings(listed, folder / FIGURES, figures_path(job.root, job.id))
     write_crate(results, folder)
     logger.info("report: %s", folder / "report.html")
+
+
+def copy_drawings(listed: Iterable[Mapping[str, Any]], folder: Path, shown: Path) -> None:
+    """Leave the drawings where Snakemake takes them from; the folder of results is never emptied by it."""
+    shutil.rmtree(shown, ignore_errors=True)
+    shown.mkdir(parents=True)
+    for file in (file for each in listed for file in each["files"] if file.endswith(".svg")):
+        shutil.copyfile(folder / file, shown / file)
 
 
 @contextmanager
