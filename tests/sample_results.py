@@ -295,6 +295,7 @@ def hostile() -> Results:
     texts = {"experiment": HOSTILE, "description": HOSTILE, "resolved_yaml": HOSTILE, "plan_digest": HOSTILE}
     steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
     around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
+    around |= {"short_yaml": HOSTILE, "repository": {"commit": HOSTILE, "num_changed": 1, "num_unknown": 0}}
     around |= {"families": {HOSTILE: HOSTILE}, "features": {HOSTILE: [{"kind": HOSTILE, HOSTILE: HOSTILE}]}}
     fit = make_trace([0.5, 0.4], kind=HOSTILE, measure=HOSTILE, **names)
     return make_results(runs, [dataset], **{**texts, **around}, traces=[fit])

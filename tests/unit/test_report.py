@@ -369,3 +369,26 @@ def test_the_page_fits_in_a_mail():
 
 def test_the_page_names_no_path_of_this_machine():
     assert str(Path(__file__).parents[2]) not in rendered(quickstart)
+
+
+def test_only_what_differs_from_the_defaults_is_shown_first():
+    page = replaced(short_yaml="name: x\nmodels: [{kind: cnn}]\n")
+    assert page.text.index("name: x models: [{kind: cnn}]") < page.text.index("The resolved experiment file")
+
+
+@pytest.mark.parametrize(
+    ("num_changed", "num_unknown", "sentence"),
+    [
+        (0, 0, "at commit c0ffee, without changes."),
+        (1, 0, "at commit c0ffee, which is not what was there: 1 file differs from it."),
+        (2, 1, "at commit c0ffee, which is not what was there: 2 files differ from it and 1 file is not in it."),
+    ],
+)
+def test_a_folder_that_is_not_its_commit_is_said_plainly(num_changed, num_unknown, sentence):
+    repository = {"commit": "c0ffee", "num_changed": num_changed, "num_unknown": num_unknown}
+    assert sentence in replaced(repository=repository).text
+
+
+def test_without_a_commit_none_is_spoken_of(page):
+    assert "at commit" not in page.text
+    assert "as they are by default" not in page.text

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace import yaml_files
 from headrace.errors import InputError
 from headrace.yaml_files import MAX_BYTES, line_of, merge, read, tuples
 
@@ -212,3 +213,23 @@ def test_lists_become_tuples_at_any_depth():
 
 def test_merging_goes_mapping_by_mapping():
     assert merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"c": 3}, "d": [2]}) == {"a": {"b": 1, "c": 3}, "d": [2]}
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize("compact", [True, False])
+@pytest.mark.parametrize("text", ["1e3", "1e-3", "-.5E7", "0x1f", "yes", "null", "2026-01-01", "12:30", "=", "~"])
+def test_a_text_that_looks_like_something_else_is_read_back_as_text(tmp_path, text, compact):
+    path = write(tmp_path, yaml_files.write({"a": text, "b": [text]}, compact=compact))
+    assert read(path) == {"a": text, "b": [text]}
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from("abc"), plain, min_size=1), st.booleans())
+def test_what_is_written_is_read_back(tmp_path, data, compact):
+    assert read(write(tmp_path, yaml_files.write(data, compact=compact))) == data

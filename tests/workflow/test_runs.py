@@ -58,6 +58,9 @@ def test_the_result_explains_itself(finished_once: Project) -> None:
         "evaluate": 9,
     }
     assert all(entry["status"] == "done" for entry in provenance["artifacts"])
+    # A copy of the files, and no clone of them.
+    assert provenance["repository"] is None
+    assert "sweep:\n    grid:\n      learning_rate: [0.01, 0.03]" in page
     assert json.loads((folder / "ro-crate-metadata.json").read_text())["@graph"]
     verified = finished_once.headrace("verify", "results/small")
     assert verified.returncode == 0, verified.stdout

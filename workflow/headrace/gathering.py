@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from headrace import yaml_files
 from headrace.artifacts import artifact_path
 from headrace.digests import PICTURES
 from headrace.jobs import Job, environment
@@ -35,14 +35,15 @@ def gather(job: Job) -> Results:
     """Read what every artifact of the plan says."""
     spec = job.spec
     manifests = {(step["stage"], step["id"]): _manifest(job.root, step) for step in spec["steps"]}
-    resolved = yaml.safe_dump(spec["experiment"], sort_keys=False, allow_unicode=True)
     file = Path(spec["results"]) / spec["experiment"]["name"] / "experiment.yaml"
     return Results(
         experiment=spec["experiment"]["name"],
         description=spec["experiment"]["description"],
         datasets=[_dataset(job, name, manifests["shard", shard]) for name, shard in spec["shards"].items()],
         runs=[_run(job, run, manifests) for run in spec["runs"]],
-        resolved_yaml=resolved,
+        resolved_yaml=yaml_files.write(spec["experiment"]),
+        short_yaml=yaml_files.write(spec["short"], compact=True) if "short" in spec else "",
+        repository=spec.get("repository"),
         plan_digest=spec["plan"],
         baseline=spec["experiment"]["evaluation"].get("baseline"),
         versions=environment()["versions"],

@@ -21,6 +21,8 @@ from headrace.fingerprints import code_fingerprint
 from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance import digest_json, write_json_if_new
+from headrace.repository import describe_repository
+from headrace.shortening import shorten
 from headrace.splits import planned_sizes
 
 SITE_KEYS = ("artifacts", "results", "runs_per_job", "device")
@@ -128,6 +130,8 @@ class Plan:
             "experiment": self.resolved,
             "infos": {name: _told(info) for name, info in self.experiment.infos.items()},
             "results": str(self.site.results),
+            "short": self.short,
+            "repository": describe_repository(Path.cwd()),
             "plan": self.digest,
             "code": code_fingerprint("report", ()),
             "runs": [run.describe() for run in self.runs],
@@ -145,7 +149,7 @@ class Plan:
         pages = [*folder.glob("report.*"), folder / "parts.html.j2", *folder.glob("sections/*.j2")]
         parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(pages)]
         infos = {name: _told(info) for name, info in self.experiment.infos.items()}
-        return digest_json([self.resolved, infos, [run.describe() for run in self.runs], code, parts])
+        return digest_json([self.resolved, self.short, infos, [run.describe() for run in self.runs], code, parts])
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -154,6 +158,22 @@ class Plan:
         for keys in (resolved["training"], *(model for model in resolved["models"] if "device" in model)):
             keys["device"] = self.site.resolve_device(keys["device"])
         return resolved
+
+    @cached_property
+    def short(self) -> dict[str, Any]:
+        """The experiment with nothing in it that is so by default, but with the device that `auto` stands for."""
+        found = self.experiment
+        device = self.site.resolve_device(found.training.device)
+        models = [
+            model.model_copy(
+                update={"training": {**model.training, "device": self.site.resolve_device(model.training["device"])}}
+            )
+            if "device" in model.training
+            else model
+            for model in found.models
+        ]
+        training = found.training.model_copy(update={"device": device})
+        return shorten(found.model_copy(update={"training": training, "models": tuple(models)}))
 
     def write_specs(self) -> None:
         """Write down what every job is to do, for stages that run elsewhere or later."""

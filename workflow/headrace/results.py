@@ -147,6 +147,10 @@ class Results:
     runs: Sequence[RunResult]
     resolved_yaml: str
     plan_digest: str
+    short_yaml: str = ""
+    """The experiment file with nothing in it that is so by default; "" where nobody has written it."""
+    repository: Mapping[str, Any] | None = None
+    """Where the workflow began: commit, num_changed and num_unknown files; None where that is not known."""
     baseline: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()

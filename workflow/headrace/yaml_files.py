@@ -38,6 +38,20 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
+class Dumper(yaml.SafeDumper):
+    """Puts quotes around a text that `Loader` would take for a number."""
+
+
+Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
+def write(data: Mapping[str, Any], *, compact: bool = False) -> str:
+    """A mapping as YAML that `read` takes back as it was; `compact` writes the innermost parts on one line."""
+    style = None if compact else False
+    text: str = yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=style, width=110)
+    return text
+
+
 def compose(path: Path) -> yaml.Node | None:
     """The syntax tree of a file, in which no mapping has a key twice."""
     try:

@@ -117,6 +117,7 @@ def provenance(job: Job, results: Results) -> dict[str, Any]:
         # Models that ask for the same share an artifact, which tells of one of them alone.
         "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "artifacts": [{"label": label, **step} for label, step in zip(_labels(job.spec), results.steps, strict=True)],
+        "repository": results.repository,
         "environment": environment(),
     }
 
