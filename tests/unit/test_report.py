@@ -392,3 +392,11 @@ def test_a_folder_that_is_not_its_commit_is_said_plainly(num_changed, num_unknow
 def test_without_a_commit_none_is_spoken_of(page):
     assert "at commit" not in page.text
     assert "as they are by default" not in page.text
+
+
+def test_methods_stand_before_the_cards_and_cite_what_was_used(page):
+    start = page.text.rindex("Methods In the words of a paper")
+    assert start < page.text.index("Every model at its chosen setting")
+    text = page.text[start:]
+    assert text.index("adam (Kingma and Ba 2015)") < text.index("@inproceedings{adam,")
+    assert "@inproceedings{transformer," not in text

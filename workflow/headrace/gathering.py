@@ -43,6 +43,7 @@ def gather(job: Job) -> Results:
         runs=[_run(job, run, manifests) for run in spec["runs"]],
         resolved_yaml=yaml_files.write(spec["experiment"]),
         short_yaml=yaml_files.write(spec["short"], compact=True) if "short" in spec else "",
+        evaluation=spec["experiment"]["evaluation"],
         repository=spec.get("repository"),
         plan_digest=spec["plan"],
         baseline=spec["experiment"]["evaluation"].get("baseline"),

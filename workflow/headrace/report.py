@@ -37,6 +37,7 @@ from headrace.sections import (
     curves,
     data,
     failures,
+    methods,
     reconstructions,
     reproduce,
 )
@@ -54,6 +55,7 @@ SECTIONS: Sequence[Section] = (
     curves,
     confusions,
     reconstructions,
+    methods,
     cards,
     data,
     convergence,

@@ -149,6 +149,8 @@ class Results:
     plan_digest: str
     short_yaml: str = ""
     """The experiment file with nothing in it that is so by default; "" where nobody has written it."""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """How runs were judged, as the experiment says it: bootstrap, confidence, seed and baseline."""
     repository: Mapping[str, Any] | None = None
     """Where the workflow began: commit, num_changed and num_unknown files; None where that is not known."""
     baseline: str | None = None

@@ -138,7 +138,7 @@ def _describe_task(task: str, dataset: DatasetResult | None) -> str:
 
 def _describe_inputs(run: RunResult, results: Results, dataset: DatasetResult | None) -> str:
     """Return the way from a sample to what the model reads."""
-    steps = [_describe_step(step) for step in results.features.get(run.features, ())]
+    steps = [describe_step(step) for step in results.features.get(run.features, ())]
     is_ragged = run.shapes.get("layout") == "ragged"
     chain = [_format_shape(dataset.sample_shape, is_ragged and not steps)] if dataset else []
     chain += steps or (["as they are"] if run.features == "raw" else [f"features {run.features}"])
@@ -147,7 +147,8 @@ def _describe_inputs(run: RunResult, results: Results, dataset: DatasetResult | 
     return " → ".join(chain)
 
 
-def _describe_step(step: Mapping[str, Any]) -> str:
+def describe_step(step: Mapping[str, Any]) -> str:
+    """Return a step of preprocessing and its settings."""
     settings = format_point({name: value for name, value in step.items() if name != "kind" and value is not None})
     return f"{step['kind']} ({settings})" if settings else str(step["kind"])
 
