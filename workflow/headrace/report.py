@@ -37,6 +37,7 @@ from headrace.sections import (
     failures,
     reconstructions,
     reproduce,
+    scaling,
 )
 from headrace.sections import (
     results as metrics,
@@ -55,6 +56,7 @@ SECTIONS: Sequence[Section] = (
     cards,
     data,
     convergence,
+    scaling,
     failures,
     reproduce,
 )

@@ -40,7 +40,9 @@ COMPUTES = (
     "figures.numbers",
     "figures.pairs",
     "figures.peaks",
+    "figures.scaling",
     "figures.theme",
+    "scaling.laws",
     "sections.answer",
     "sections.base",
     "sections.cards",
@@ -53,6 +55,7 @@ COMPUTES = (
     "sections.reconstructions",
     "sections.reproduce",
     "sections.results",
+    "sections.scaling",
 )
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 
