@@ -37,6 +37,7 @@ from headrace.sections import (
     failures,
     reconstructions,
     reproduce,
+    statistics,
 )
 from headrace.sections import (
     results as metrics,
@@ -48,6 +49,7 @@ TEMPLATES = Path(__file__).parents[1] / "report"
 SECTIONS: Sequence[Section] = (
     answer,
     metrics,
+    statistics,
     comparisons,
     curves,
     confusions,

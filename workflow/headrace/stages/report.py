@@ -25,6 +25,7 @@ COMPUTES = (
     "report",
     "crate",
     "metrics",
+    "resampling",
     "significance",
     "statistics",
     "tries.usage",
@@ -40,6 +41,7 @@ COMPUTES = (
     "figures.numbers",
     "figures.pairs",
     "figures.peaks",
+    "figures.spreads",
     "figures.theme",
     "sections.answer",
     "sections.base",
@@ -53,6 +55,7 @@ COMPUTES = (
     "sections.reconstructions",
     "sections.reproduce",
     "sections.results",
+    "sections.statistics",
 )
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 
