@@ -32,6 +32,7 @@ COMPUTES = (
     "stores.arrays",
     "stores.groups",
     "stores.layout",
+    "figures.aggregates",
     "figures.answers",
     "figures.cards",
     "figures.charts",
