@@ -64,7 +64,7 @@ STATISTICS: Mapping[str, Callable[[FloatArray], FloatArray]] = MappingProxyType(
 )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def draw_runs(counts: tuple[int, ...], stream: int = 0) -> NDArray[np.intp]:
     """Return resamples of runs: (resamples, all runs) positions in strata of these sizes that lie one behind the other.
 
