@@ -12,7 +12,7 @@ import pytest
 from headrace.crate import METADATA, write_crate
 from sample_results import broken_quickstart, hostile, make_dataset, make_results, make_run, make_step, quickstart
 
-FILES = ("experiment.yaml", "report.html", "results.csv", "provenance.json")
+FILES = ("experiment.yaml", "report.html", "results.csv", "statistics.csv", "provenance.json")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_every_step_is_an_action_with_tool_input_output_and_times(folder):
         assert sources == (["digits"] if step["stage"] == "shard" else ["artifacts/shard/digits-1f0c2a77"])
     run = crate["#run"]
     assert ids(run["instrument"]) == ["experiment.yaml"]
-    assert sorted(ids(run["result"])) == ["provenance.json", "report.html", "results.csv"]
+    assert sorted(ids(run["result"])) == ["provenance.json", "report.html", "results.csv", "statistics.csv"]
 
 
 def test_every_reference_inside_the_crate_leads_somewhere(folder):

@@ -35,6 +35,7 @@ SNAKEMAKE = "https://snakemake.github.io"
 FILES = {
     "report.html": ("The report", "text/html"),
     "results.csv": ("Every metric of every run", "text/csv"),
+    "statistics.csv": ("Every statistic over seeds", "text/csv"),
     "provenance.json": ("Every artifact with its digest and its environment", "application/json"),
 }
 

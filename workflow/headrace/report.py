@@ -38,6 +38,7 @@ from headrace.sections import (
     reconstructions,
     reproduce,
     scaling,
+    statistics,
 )
 from headrace.sections import (
     results as metrics,
@@ -49,6 +50,7 @@ TEMPLATES = Path(__file__).parents[1] / "report"
 SECTIONS: Sequence[Section] = (
     answer,
     metrics,
+    statistics,
     comparisons,
     curves,
     confusions,

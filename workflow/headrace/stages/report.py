@@ -6,12 +6,16 @@ import csv
 import fcntl
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from headrace.crate import write_crate
+from headrace.figures.aggregates import aggregate
+from headrace.figures.comparisons import Candidate, compare
+from headrace.figures.spreads import describe_spread
 from headrace.gathering import gather
 from headrace.jobs import Job, environment
 from headrace.logs import logger
@@ -25,12 +29,14 @@ COMPUTES = (
     "report",
     "crate",
     "metrics",
+    "resampling",
     "significance",
     "statistics",
     "tries.usage",
     "stores.arrays",
     "stores.groups",
     "stores.layout",
+    "figures.aggregates",
     "figures.answers",
     "figures.cards",
     "figures.charts",
@@ -41,6 +47,7 @@ COMPUTES = (
     "figures.pairs",
     "figures.peaks",
     "figures.scaling",
+    "figures.spreads",
     "figures.theme",
     "scaling.laws",
     "sections.answer",
@@ -56,6 +63,7 @@ COMPUTES = (
     "sections.reproduce",
     "sections.results",
     "sections.scaling",
+    "sections.statistics",
 )
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 
@@ -76,6 +84,7 @@ def write(job: Job, results: Results, folder: Path) -> None:
             other.unlink(missing_ok=True)
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
     write_atomically(folder / "results.csv", table(results).encode())
+    write_atomically(folder / "statistics.csv", statistics_table(results).encode())
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
     write_atomically(folder / "report.html", render(results).encode())
@@ -107,6 +116,54 @@ def table(results: Results) -> str:
         for m in run.metrics:
             writer.writerow([*fixed, *point, m.split, m.metric, repr(m.value), repr(m.low), repr(m.high)])
     return buffer.getvalue()
+
+
+def statistics_table(results: Results) -> str:
+    """The tidy table of statistics over the seeds: one of one candidate a line, as far as there is one.
+
+    The interval of `mean` is Student's, those of `mean_bootstrap`, `median` and `iqm` are bootstrap intervals. Lines
+    without a dataset are of a model over all datasets of its task. A candidate of which nothing can be said has none.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    columns = ["dataset", "task", "model", "setting", "metric", "split"]
+    writer.writerow([*columns, "statistic", "value", "low", "high", "seeds"])
+    comparisons = compare(results)
+    for comparison in comparisons:
+        for one in comparison.candidates:
+            for metric, split in dict.fromkeys((m.metric, m.split) for run in one.finished for m in run.metrics):
+                fixed = [comparison.dataset, comparison.task, one.model, one.setting, metric, split]
+                writer.writerows([*fixed, *line] for line in _statistics(one, metric, split))
+    for found in aggregate(comparisons):
+        for standing in found.standings:
+            fixed = ["", found.task, standing.model, "", found.metric, found.split]
+            for name, each in (
+                ("mean_rank", standing.rank),
+                ("score_iqm", standing.iqm),
+                ("score_mean", standing.mean),
+            ):
+                num_runs = sum(map(len, standing.scores))
+                writer.writerow([*fixed, name, repr(each.value), repr(each.low), repr(each.high), num_runs])
+    return buffer.getvalue()
+
+
+def _statistics(candidate: Candidate, metric: str, split: str) -> Iterator[list[Any]]:
+    """Name, value, both ends of the interval, and number of seeds of every statistic that there is."""
+    spread = describe_spread(candidate, metric, split)
+    summary = spread.summary
+    lines = {
+        "mean": (summary.mean, summary.low, summary.high),
+        "mean_bootstrap": (spread.mean.value, spread.mean.low, spread.mean.high),
+        "median": (spread.median.value, spread.median.low, spread.median.high),
+        "iqm": (spread.iqm.value, spread.iqm.low, spread.iqm.high),
+        "standard_deviation": (summary.standard_deviation, math.nan, math.nan),
+        "minimum": (spread.minimum, math.nan, math.nan),
+        "maximum": (spread.maximum, math.nan, math.nan),
+        "sample_half_width": (spread.sample_half_width, math.nan, math.nan),
+    }
+    for name, numbers in lines.items():
+        if not math.isnan(numbers[0]):
+            yield [name, *map(repr, numbers), spread.count]
 
 
 def provenance(job: Job, results: Results) -> dict[str, Any]:
