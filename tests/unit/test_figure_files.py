@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -18,7 +19,8 @@ from headrace.figures import files
 from headrace.figures.comparisons import compare
 from headrace.figures.files import Figure, list_figures, name_figures, tabulate, write_figures
 from headrace.report import compose
-from sample_results import hostile, oddities, quickstart, two_datasets, unconverged
+from headrace.results import Results
+from sample_results import hostile, oddities, quickstart, three_datasets, two_datasets, unconverged
 
 QUICKSTART = [
     "results-digits-classification",
@@ -41,6 +43,13 @@ def real_drawings() -> None:
     """Draw."""
 
 
+def scaled() -> Results:
+    """The quickstart with measured times of a stage."""
+    seconds = {"shard": {"1": [4.0, 4.1, 4.2], "2": [2.1, 2.2, 2.0]}}
+    said = {"plan": "x", "rounds": 3, "cluster": "local", "num_cpus": 2, "seconds": seconds}
+    return dataclasses.replace(quickstart(), scaling=said)
+
+
 composed = functools.cache(lambda make: compose(make()))
 
 
@@ -48,7 +57,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("make", [quickstart, unconverged, two_datasets, oddities, hostile])
+@pytest.mark.parametrize("make", [quickstart, unconverged, two_datasets, three_datasets, scaled, oddities, hostile])
 def test_every_chart_of_the_page_is_there(make):
     report = composed(make)
     charts = report.page.count('<script type="application/json">')

@@ -23,6 +23,7 @@ from sample_results import (
     make_run,
     oddities,
     quickstart,
+    three_datasets,
     two_datasets,
     unconverged,
 )
@@ -81,12 +82,12 @@ def test_a_regression_has_no_word_of_a_classification():
     assert "Dataset diabetes" in text
     assert "310 for train, 66 for validation and 66 for test" in text
     assert "On diabetes (regression) rmse, mae and r2 were measured on the test split." in text
-    for word in ("wine", "accuracy", "ece", "classification", "LeCun", "settings", "bootstrap"):
+    for word in ("wine", "accuracy", "ece", "classification", "LeCun", "settings", "percentile"):
         assert word not in text
 
 
 def test_only_what_was_used_is_cited():
-    plain = {"student", "snakemake", "pytorch", "adam", "holm", "dropout"}
+    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "dropout"}
     assert keys_of(two_datasets()) == plain
     assert keys_of(quickstart()) == {*plain, "convolutions", "gru", "vae", "ece"}
 
@@ -133,6 +134,14 @@ def test_seeds_that_differ_are_tested_by_welch():
 
 def test_what_did_not_finish_is_said():
     assert "Of 15 runs 2 did not finish and are left out." in text_of(broken_quickstart())
+
+
+def test_models_over_several_datasets_are_told():
+    text = text_of(three_datasets())
+    assert (
+        "are compared by their mean rank and by the interquartile mean of their scores (Agarwal et al. 2021)." in text
+    )
+    assert "mean rank" not in text_of(quickstart())
 
 
 def test_without_a_result_nothing_is_told():

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +47,34 @@ def test_differences_are_those_of_paired_tests_with_holms_correction() -> None:
     assert found["rnn"].sentence == "Between rnn and fnn no difference can be claimed."
     assert found["cnn"].probability == 1
     assert found["rnn"].probability == pytest.approx(3.5 / 9)
+
+
+def test_the_columns_beside_the_t_test() -> None:
+    values = {"fnn": [0.90, 0.91, 0.905], "cnn": [0.95, 0.963, 0.957], "rnn": [0.89, 0.92, 0.90]}
+    found = pairs(values)
+    # Three pairs that all agree give 2 / 2^3; two models are compared.
+    assert found["cnn"].flip_p_value == 2 * 0.25
+    differences = [b - a for a, b in zip(values["fnn"], values["cnn"], strict=True)]
+    assert found["cnn"].effect.value == pytest.approx(np.mean(differences) / np.std(differences, ddof=1))
+    assert found["cnn"].probability_interval == (1, 1)
+    low, high = found["rnn"].probability_interval
+    assert 0 <= low < found["rnn"].probability < high <= 1
+    equal = pairs({"fnn": [0.9, 0.9, 0.9], "cnn": [0.8, 0.8, 0.8]})["cnn"]
+    assert math.isnan(equal.flip_p_value)
+    assert math.isnan(equal.effect.value)
+
+
+def test_the_page_says_what_three_seeds_can_never_claim() -> None:
+    results = with_values({"fnn": [0.90, 0.91, 0.905], "cnn": [0.95, 0.963, 0.957]})
+    page = render(dataclasses.replace(results, baseline="fnn"))
+    section = page[page.index('<section aria-labelledby="comparisons">') :]
+    assert "with 3 seeds, 0.25, it can never claim anything" in " ".join(section.split())
+    for cell in ('<td class="number">0.25</td>', "<i>d</i><sub>z</sub> 33.8", "<td>3 in pairs</td>"):
+        assert cell in section
+    runs = [run for run in results.runs if (run.model, run.seed) != ("cnn", 2)]
+    page = render(dataclasses.replace(results, runs=runs, baseline="fnn"))
+    assert "<i>g</i> 5." in page
+    assert "<td>not in pairs</td>" in page
 
 
 @given(VALUES, VALUES)

@@ -16,7 +16,7 @@ from headrace.collection.pages import render_index
 from headrace.report import render
 from headrace.results import Results
 from sample_experiments import write_results
-from sample_results import broken_quickstart, hostile, oddities, quickstart, unconverged
+from sample_results import broken_quickstart, hostile, oddities, quickstart, three_datasets, unconverged
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -107,6 +107,18 @@ def test_traces_of_fits_are_drawn_and_tell_time_and_traffic(visit):
         section.locator(".chart svg").nth(chart).locator(".mark-symbol path").last.hover(force=True)
         tooltip.filter(has_text=seconds).wait_for(state="visible")
         assert moved in tooltip.inner_text()
+    assert seen.complaints == []
+
+
+def test_models_over_several_datasets_are_drawn_as_profiles(visit):
+    seen = visit(three_datasets, viewport={"width": 360, "height": 800})
+    section = seen.page.locator("section[aria-labelledby=statistics]")
+    assert section.locator(".chart svg .mark-line path").count() == 3
+    assert section.locator(".chart svg .role-legend").text_content() == "cnnfnnlinear"
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+    section.locator(".chart svg .mark-symbol path").nth(150).hover(force=True)
+    tooltip = seen.page.locator("#vg-tooltip-element")
+    tooltip.filter(has_text="score above").wait_for(state="visible")
     assert seen.complaints == []
 
 

@@ -504,6 +504,15 @@ def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
         assert len(mine) == len(metrics)
 
 
+def test_the_statistics_lie_beside_the_table_and_in_the_crate(done: Place) -> None:
+    done.call_all("report")
+    result = done.folder / "results" / "tiny"
+    header, *rows = (result / "statistics.csv").read_text().splitlines()
+    assert header == "dataset,task,model,setting,metric,split,statistic,value,low,high,seeds"
+    assert {row.split(",")[2] for row in rows} == {run.model for run in done.plan.runs}
+    assert '"statistics.csv"' in (result / "ro-crate-metadata.json").read_text()
+
+
 def test_the_report_is_told_what_model_cards_say(done: Place) -> None:
     (job,) = done.jobs("report")
     results = gather(jobs.Job(done.receipt(job)))

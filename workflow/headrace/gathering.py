@@ -17,7 +17,7 @@ from headrace.jobs import Job, environment
 from headrace.metrics import confusion
 from headrace.provenance import read_json, read_manifest
 from headrace.registry import load_kind
-from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
+from headrace.results import SCALING, DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes
 from headrace.stores.layout import STORE
@@ -35,7 +35,8 @@ def gather(job: Job) -> Results:
     """Read what every artifact of the plan says."""
     spec = job.spec
     manifests = {(step["stage"], step["id"]): _manifest(job.root, step) for step in spec["steps"]}
-    file = Path(spec["results"]) / spec["experiment"]["name"] / "experiment.yaml"
+    folder = Path(spec["results"]) / spec["experiment"]["name"]
+    measured = folder / SCALING
     return Results(
         experiment=spec["experiment"]["name"],
         description=spec["experiment"]["description"],
@@ -48,12 +49,13 @@ def gather(job: Job) -> Results:
         plan_digest=spec["plan"],
         baseline=spec["experiment"]["evaluation"].get("baseline"),
         versions=environment()["versions"],
-        commands=(f"snakemake --cores all --configfile {shlex.quote(str(file))}",),
+        commands=(f"snakemake --cores all --configfile {shlex.quote(str(folder / 'experiment.yaml'))}",),
         usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
         steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
         traces=list(gather_traces(job.root, spec["features"], manifests)),
         families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
         features=spec["experiment"]["features"],
+        scaling=read_json(measured) if measured.exists() else None,
     )
 
 

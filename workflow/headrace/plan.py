@@ -146,12 +146,8 @@ class Plan:
         """SHA-256 of what the report is made from, and of the code that makes it."""
         code = code_fingerprint("report", ())
         folder = Path(__file__).parents[1] / "report"
-        pages = [
-            *folder.glob("report.*"),
-            folder / "parts.html.j2",
-            folder / "citations.bib",
-            *folder.glob("sections/*.j2"),
-        ]
+        sections = (folder / "sections").iterdir()
+        pages = [*folder.glob("report.*"), folder / "parts.html.j2", folder / "citations.bib", *sections]
         parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(pages)]
         infos = {name: _told(info) for name, info in self.experiment.infos.items()}
         return digest_json([self.resolved, self.short, infos, [run.describe() for run in self.runs], code, parts])

@@ -40,6 +40,8 @@ from headrace.sections import (
     methods,
     reconstructions,
     reproduce,
+    scaling,
+    statistics,
 )
 from headrace.sections import (
     results as metrics,
@@ -51,6 +53,7 @@ TEMPLATES = Path(__file__).parents[1] / "report"
 SECTIONS: Sequence[Section] = (
     answer,
     metrics,
+    statistics,
     comparisons,
     curves,
     confusions,
@@ -59,6 +62,7 @@ SECTIONS: Sequence[Section] = (
     cards,
     data,
     convergence,
+    scaling,
     failures,
     reproduce,
 )

@@ -10,6 +10,9 @@ import numpy as np
 
 from headrace.tries.usage import StageUsage
 
+SCALING = "scaling.json"
+"""The file beside a report in which `headrace scaling` keeps what it measured."""
+
 
 @dataclass(frozen=True)
 class MetricValue:
@@ -168,3 +171,5 @@ class Results:
     """A sentence about every kind of model."""
     features: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The steps of every chain of preprocessing, each with its kind and parameters."""
+    scaling: Mapping[str, Any] | None = None
+    """What `headrace scaling` measured: plan, rounds, cluster, num_cpus, and seconds by stage and number of workers."""

@@ -1,16 +1,22 @@
-"""The tidy table of results, one metric of one run on one split a line: as CSV, and as Parquet with types."""
+"""The tidy tables: of results, one metric of one run on one split a line, as CSV and as Parquet with types; and of
+statistics over the seeds.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headrace.figures.aggregates import aggregate
+from headrace.figures.comparisons import Candidate, compare
+from headrace.figures.spreads import describe_spread
 from headrace.results import Results
 
 FIXED = ("experiment", "dataset", "family", "model", "features", "task", "run", "seed")
@@ -95,3 +101,51 @@ def _typed(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_floating(kind):
         return float(value)
     return _cell(value) if pa.types.is_string(kind) else value
+
+
+def write_statistics(results: Results) -> str:
+    """The tidy table of statistics over the seeds: one of one candidate a line, as far as there is one.
+
+    The interval of `mean` is Student's, those of `mean_bootstrap`, `median` and `iqm` are bootstrap intervals. Lines
+    without a dataset are of a model over all datasets of its task. A candidate of which nothing can be said has none.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    columns = ["dataset", "task", "model", "setting", "metric", "split"]
+    writer.writerow([*columns, "statistic", "value", "low", "high", "seeds"])
+    comparisons = compare(results)
+    for comparison in comparisons:
+        for one in comparison.candidates:
+            for metric, split in dict.fromkeys((m.metric, m.split) for run in one.finished for m in run.metrics):
+                fixed = [comparison.dataset, comparison.task, one.model, one.setting, metric, split]
+                writer.writerows([*fixed, *line] for line in _summarise(one, metric, split))
+    for found in aggregate(comparisons):
+        for standing in found.standings:
+            fixed = ["", found.task, standing.model, "", found.metric, found.split]
+            for name, each in (
+                ("mean_rank", standing.rank),
+                ("score_iqm", standing.iqm),
+                ("score_mean", standing.mean),
+            ):
+                num_runs = sum(map(len, standing.scores))
+                writer.writerow([*fixed, name, repr(each.value), repr(each.low), repr(each.high), num_runs])
+    return buffer.getvalue()
+
+
+def _summarise(candidate: Candidate, metric: str, split: str) -> Iterator[list[Any]]:
+    """Name, value, both ends of the interval, and number of seeds of every statistic that there is."""
+    spread = describe_spread(candidate, metric, split)
+    summary = spread.summary
+    lines = {
+        "mean": (summary.mean, summary.low, summary.high),
+        "mean_bootstrap": (spread.mean.value, spread.mean.low, spread.mean.high),
+        "median": (spread.median.value, spread.median.low, spread.median.high),
+        "iqm": (spread.iqm.value, spread.iqm.low, spread.iqm.high),
+        "standard_deviation": (summary.standard_deviation, math.nan, math.nan),
+        "minimum": (spread.minimum, math.nan, math.nan),
+        "maximum": (spread.maximum, math.nan, math.nan),
+        "sample_half_width": (spread.sample_half_width, math.nan, math.nan),
+    }
+    for name, numbers in lines.items():
+        if not math.isnan(numbers[0]):
+            yield [name, *map(repr, numbers), spread.count]

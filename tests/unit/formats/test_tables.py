@@ -12,7 +12,8 @@ from headrace.formats.delimited import Dialect, Parser, record_starts
 from headrace.formats.labels import LabelSurvey, class_codes, codes_of
 from headrace.formats.lines import Lines
 from headrace.formats.split_keys import SplitKeys, read_times
-from headrace.formats.tables import TableArrays, TableSurvey
+from headrace.formats.table_arrays import TableArrays
+from headrace.formats.tables import TableSurvey
 
 DIALECT = Dialect(",", True, ("", "NA"))
 

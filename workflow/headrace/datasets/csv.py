@@ -19,6 +19,7 @@ COMPUTES = (
     "formats.labels",
     "formats.lines",
     "formats.split_keys",
+    "formats.table_arrays",
     "formats.table_keys",
     "formats.tables",
     "formats.text_tables",

@@ -12,6 +12,7 @@ COMPUTES = (
     "formats.labels",
     "formats.parquet_tables",
     "formats.split_keys",
+    "formats.table_arrays",
     "formats.table_keys",
     "formats.tables",
 )

@@ -21,6 +21,7 @@ COMPUTES = (
     "formats.lines",
     "formats.series",
     "formats.split_keys",
+    "formats.table_arrays",
     "formats.table_keys",
     "formats.tables",
     "formats.text_tables",

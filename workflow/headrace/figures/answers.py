@@ -134,10 +134,12 @@ def _find_doubts(comparison: Comparison, candidate: Candidate) -> list[str]:
             doubts.append(f"{run.id} finished, but these of its values aren't finite numbers: {', '.join(broken)}.")
         if find_metric(run, comparison.metric, comparison.split) is None:
             doubts.append(f"{run.id} finished without {comparison.metric} on {comparison.split}.")
-    seeds = Counter(run.seed for run in candidate.runs)
-    twice = [str(seed) for seed, count in seeds.items() if count > 1]
-    if twice:
-        doubts.append(
-            f"{candidate.name} on {comparison.dataset} counts the same seed more than once: {', '.join(twice)}."
-        )
+    where = f"{candidate.name} on {comparison.dataset}"
+    left_out = "The statistics leave it out; the table of results and the answer count every one of its runs."
+    if candidate.repeated_seeds:
+        seeds = ", ".join(map(str, candidate.repeated_seeds))
+        doubts.append(f"{where} counts the same seed more than once: {seeds}. {left_out}")
+    if candidate.mixed_settings:
+        names = ", ".join(candidate.mixed_settings)
+        doubts.append(f"{where} mixes runs with different settings: {names}. {left_out}")
     return doubts

@@ -46,6 +46,17 @@ class Candidate:
         """Return the runs that are done."""
         return tuple(run for run in self.runs if run.status == "done")
 
+    @property
+    def repeated_seeds(self) -> list[int]:
+        """Return the seeds of more than one run: nobody knows which of them counts."""
+        return [seed for seed, count in Counter(run.seed for run in self.runs).items() if count > 1]
+
+    @cached_property
+    def mixed_settings(self) -> list[str]:
+        """Return the parameters that are not the same in all runs."""
+        names = dict.fromkeys(name for run in self.runs for name in run.parameters)
+        return [name for name in names if len({_write_parameter(run, name) for run in self.runs}) > 1]
+
     def values(self, metric: str, split: str) -> list[tuple[RunResult, MetricValue]]:
         """Return one value per finished run that has this metric."""
         return [(run, value) for run in self.finished if (value := find_metric(run, metric, split)) is not None]
@@ -135,6 +146,11 @@ class Comparison:
 def find_metric(run: RunResult, metric: str, split: str) -> MetricValue | None:
     """Return one metric of a run, or None."""
     return next((value for value in run.metrics if value.metric == metric and value.split == split), None)
+
+
+def _write_parameter(run: RunResult, name: str) -> str:
+    """Return a parameter as canonical JSON, "" where a run doesn't have it."""
+    return json.dumps(run.parameters[name], sort_keys=True, default=str) if name in run.parameters else ""
 
 
 def format_point(point: Mapping[str, Any]) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headrace.config import Training
+from headrace.figures.aggregates import aggregate
 from headrace.figures.cards import describe_step
 from headrace.figures.citations import Citation, read_citations
 from headrace.figures.comparisons import Candidate, Comparison, format_point
 from headrace.figures.pairs import pair_with
+from headrace.resampling import NUM_RESAMPLES
 from headrace.results import DatasetResult, Results, RunResult
 
 PACKAGES = {"headrace": "Headrace", "snakemake": "Snakemake", "dask": "Dask", "torch": "PyTorch", "python": "Python"}
@@ -180,7 +182,8 @@ def _describe_statistics(text: Text, results: Results, comparisons: Sequence[Com
     if any(len(candidate.finished) > 1 for each in comparisons for candidate in each.best.values()):
         yield (
             "Results are means over seeds with their standard deviation and 95 % Student t intervals"
-            f"{text.cite('student')}."
+            f"{text.cite('student')}. Medians and interquartile means have intervals by {_count(NUM_RESAMPLES)} "
+            f"bootstrap resamples of the seeds{text.cite('seeds')}."
         )
     pairs = [pair for each in comparisons for pair in pair_with(each, results.baseline)]
     tested = [pair for pair in pairs if not math.isnan(pair.p_value)]
@@ -191,6 +194,13 @@ def _describe_statistics(text: Text, results: Results, comparisons: Sequence[Com
         yield (
             f"Differences from the baseline {results.baseline} were tested by {_join(ways, 'or')}, with p values "
             f"corrected by Holm's method{text.cite('holm')} for the models of a dataset."
+        )
+    if any(not math.isnan(pair.flip_p_value) for pair in pairs):
+        yield "An exact test by flipped signs stands beside it."
+    for found in aggregate(comparisons):
+        yield (
+            f"Over {_join(found.datasets)} ({found.task}) models are compared by their mean rank and by the "
+            f"interquartile mean of their scores{text.cite('seeds')}."
         )
 
 

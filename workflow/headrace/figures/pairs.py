@@ -6,9 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, Candidate, Comparison
 from headrace.figures.numbers import format_number
-from headrace.significance import NOTHING, ROUNDING, Difference, correct, difference
+from headrace.resampling import share_interval
+from headrace.significance import (
+    NOTHING,
+    ROUNDING,
+    Difference,
+    Effect,
+    correct,
+    difference,
+    effect_size,
+    sign_flip_test,
+)
+from headrace.statistics import FloatArray
 
 LEVEL = 0.05
 """A corrected p value above it lets no difference be claimed."""
@@ -24,8 +37,15 @@ class Pair:
     """Of the means of the main metric, candidate minus baseline."""
     p_value: float
     """Corrected for all models that are compared with the baseline."""
+    flip_p_value: float
+    """The same by flipping signs, corrected too; nan where nothing is paired or the differences have no spread."""
+    effect: Effect
     probability: float
     """That a run of the candidate is better than one of the baseline, ties counted half; nan without runs."""
+    probability_interval: tuple[float, float]
+    """95 %, by resampling the seeds of both; nan with fewer than two of either."""
+    num_seeds: int
+    """Of the candidate."""
     sentence: str
 
 
@@ -38,16 +58,28 @@ def pair_with(comparison: Comparison, baseline: str | None) -> list[Pair]:
     values = [(by_seed(comparison, reference), by_seed(comparison, other)) for other in others]
     found = [difference(one, two) if one and two else NOTHING for one, two in values]
     corrected = correct([each.p_value for each in found])
+    flipped = correct(
+        [
+            math.nan if math.isnan(each.p_value) else sign_flip_test(one, two)
+            for each, (one, two) in zip(found, values, strict=True)
+        ]
+    )
     return [
         Pair(
             candidate=other,
             baseline=reference,
             difference=each,
             p_value=p_value,
+            flip_p_value=flip_p_value,
+            effect=effect_size(one, two),
             probability=probability_of_improvement(comparison.metric, one, two),
+            probability_interval=interval_of_improvement(comparison.metric, one, two),
+            num_seeds=len(two),
             sentence=_say(comparison.metric, reference, other, judge(comparison.metric, one, two, each, p_value), each),
         )
-        for other, (one, two), each, p_value in zip(others, values, found, corrected, strict=True)
+        for other, (one, two), each, p_value, flip_p_value in zip(
+            others, values, found, corrected, flipped, strict=True
+        )
     ]
 
 
@@ -81,12 +113,25 @@ def probability_of_improvement(metric: str, one: Mapping[int, float], two: Mappi
     """How often a run of the second is better than one of the first, ties counted half (Agarwal et al. 2021,
     "Deep Reinforcement Learning at the Edge of the Statistical Precipice"); the Mann-Whitney statistic as a share.
     """
-    pairs = [(first, second) for first in one.values() for second in two.values()]
+    wins = _find_wins(metric, one, two)
+    return float(wins.mean()) if wins.size else math.nan
+
+
+def interval_of_improvement(metric: str, one: Mapping[int, float], two: Mapping[int, float]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the probability of improvement; nan where there is none."""
+    wins = _find_wins(metric, one, two)
+    return share_interval(wins) if wins.size else (math.nan, math.nan)
+
+
+def _find_wins(metric: str, one: Mapping[int, float], two: Mapping[int, float]) -> FloatArray:
+    """(runs of the first, runs of the second): 1 where the second is better, 1/2 where none is; empty if undecided."""
+    first, second = (np.array(list(values.values()), dtype=np.float64) for values in (one, two))
     has_direction = metric in LOWER_IS_BETTER | HIGHER_IS_BETTER
-    if not pairs or not has_direction or any(map(math.isnan, [*one.values(), *two.values()])):
-        return math.nan
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    return sum((sign * second > sign * first) + (second == first) / 2 for first, second in pairs) / len(pairs)
+    if not has_direction or np.isnan(first).any() or np.isnan(second).any():
+        return np.empty((0, 0))
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    pairs = (sign * second[None, :], sign * first[:, None])
+    return np.greater(*pairs) + np.equal(*pairs) / 2
 
 
 def _say(metric: str, reference: Candidate, other: Candidate, verdict: str, found: Difference) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_NAMES = 10_000
 """Different names in one column: above it, it is an identifier and not a category."""
+NO_NAME = "no value among categories; take its word out of `missing_values`, or write `missing: drop`"
+"""Said of a row."""
 LARGEST = float(np.finfo(np.float32).max)
 Where = Callable[[int], str]
 """The row of a block, counted from 0 -> file and line, for a message."""
@@ -135,3 +137,25 @@ def shorten(text: str) -> str:
     """A value for a message of one line."""
     shown = repr(text)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def drop_missing(
+    columns: Mapping[str, Column], rule: str, where: Where, inputs: Collection[str]
+) -> tuple[dict[str, Column], np.ndarray]:
+    """The columns without rows that lack a value in any, and which rows (kept,) are left.
+
+    With the rule `keep`, `inputs` may lack values. Raises InputError for the first row that must not, unless the rule
+    is `drop`.
+    """
+    held = {name: column for name, column in columns.items() if rule != "keep" or name not in inputs}
+    missing = np.zeros(len(next(iter(columns.values()))) if columns else 0, bool)
+    for column in held.values():
+        missing |= column.missing
+    if not missing.any():
+        return dict(columns), np.arange(len(missing))
+    if rule != "drop":
+        row = int(np.argmax(missing))
+        name = next(name for name, column in held.items() if column.missing[row])
+        raise InputError(f"{where(row)}: column {name!r}: no value; `missing: drop` leaves such rows out")
+    kept = np.flatnonzero(~missing)
+    return {name: column.take(kept) for name, column in columns.items()}, kept

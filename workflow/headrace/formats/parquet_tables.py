@@ -13,8 +13,9 @@ from headrace.blocks import Blocks
 from headrace.datasets.base import INPUTS, TARGET, Source, SourceFile, Survey
 from headrace.errors import InputError
 from headrace.formats.columns import Column, Names, Numbers, Where, names_of
+from headrace.formats.table_arrays import TableArrays
 from headrace.formats.table_keys import TableDataset
-from headrace.formats.tables import TableArrays, TableSurvey, choose_columns
+from headrace.formats.tables import TableSurvey, choose_columns
 from headrace.sources.xarrays import PART_BYTES
 
 if TYPE_CHECKING:

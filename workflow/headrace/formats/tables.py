@@ -1,36 +1,33 @@
-"""From columns to inputs, targets and divisions: types are settled over all rows, then every part is coded alike."""
+"""A table taken in block by block: what its columns hold is settled over all rows."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from headrace.blocks import Block
-from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET, DataInfo, Survey
+from headrace.datasets.base import SPLIT_KEY, TARGET, DataInfo, Survey
 from headrace.errors import InputError
 from headrace.formats.columns import (
     MAX_NAMES,
+    NO_NAME,
     Column,
-    Names,
     Numbers,
     Where,
+    drop_missing,
     list_names,
     parse_numbers,
     refuse_unusable,
     shorten,
     sort_names,
 )
-from headrace.formats.labels import ENOUGH, NEARLY_ALL, LabelSurvey, class_codes, codes_of
+from headrace.formats.labels import ENOUGH, NEARLY_ALL, LabelSurvey
 from headrace.formats.split_keys import SplitKeys
 from headrace.formats.table_keys import TableDataset
-from headrace.stores.layout import Variable
 
 MAX_ALL_NAMES = 1_000_000
 """Categories of all columns together."""
-NO_NAME = "no value among categories; take its word out of `missing_values`, or write `missing: drop`"
 
 
 def choose_columns(spec: TableDataset, names: Sequence[str], file: str) -> list[str]:
@@ -212,100 +209,3 @@ def _note_unusable(found: _Input, column: Numbers, name: str, where: Where) -> N
             refuse_unusable(column, name, where)
         except InputError as error:
             found.unusable = error
-
-
-def drop_missing(
-    columns: Mapping[str, Column], rule: str, where: Where, inputs: Collection[str]
-) -> tuple[dict[str, Column], np.ndarray]:
-    """The columns without rows that lack a value in any, and which rows (kept,) are left.
-
-    With the rule `keep`, `inputs` may lack values. Raises InputError for the first row that must not, unless the rule
-    is `drop`.
-    """
-    held = {name: column for name, column in columns.items() if rule != "keep" or name not in inputs}
-    missing = np.zeros(len(next(iter(columns.values()))) if columns else 0, bool)
-    for column in held.values():
-        missing |= column.missing
-    if not missing.any():
-        return dict(columns), np.arange(len(missing))
-    if rule != "drop":
-        row = int(np.argmax(missing))
-        name = next(name for name, column in held.items() if column.missing[row])
-        raise InputError(f"{where(row)}: column {name!r}: no value; `missing: drop` leaves such rows out")
-    kept = np.flatnonzero(~missing)
-    return {name: column.take(kept) for name, column in columns.items()}, kept
-
-
-class TableArrays:
-    """Makes arrays of the columns of a part, as the survey settled them. Pickles."""
-
-    def __init__(self, info: DataInfo, attributes: Mapping[str, Any], target: str | None, missing: str) -> None:
-        """`attributes` are the survey's; `missing` is what to do with rows that lack a value."""
-        self._features: list[str] = attributes["feature_names"]
-        self._codes = {
-            name: {category: code for code, category in enumerate(names)}
-            for name, names in attributes["categories"].items()
-        }
-        self._target, self._missing = target, missing
-        self._classes = class_codes(info.class_names) if info.class_names else None
-
-    def variables(self) -> dict[str, Variable]:
-        """What there is."""
-        inputs = Variable(("feature",), (len(self._features),), "float32")
-        if self._target is None:
-            return {INPUTS: inputs}
-        return {INPUTS: inputs, TARGET: Variable((), (), "float32" if self._classes is None else "int64")}
-
-    @property
-    def numbers(self) -> set[str]:
-        """Columns that may be read as numbers."""
-        named = {self._target} if self._classes is not None else set()
-        chosen = {*self._features, *([self._target] if self._target is not None else [])}
-        return {name for name in chosen if name not in self._codes and name not in named}
-
-    def blocks(self, columns: Mapping[str, Column], where: Where, names: Sequence[str]) -> dict[str, Block]:
-        """The variables asked for. Raises InputError for what the survey did not meet."""
-        columns, rows = drop_missing(columns, self._missing, where, self._features)
-
-        def place(row: int) -> str:
-            return where(int(rows[row]))
-
-        blocks: dict[str, Block] = {}
-        if INPUTS in names:
-            inputs = np.empty((len(rows), len(self._features)), np.float32)
-            for i, name in enumerate(self._features):
-                inputs[:, i] = self._input(name, columns[name], place)
-            blocks[INPUTS] = inputs
-        if TARGET in names and self._target is not None:
-            column = columns[self._target]
-            if self._classes is None:
-                blocks[TARGET] = _as_float32(column, self._target, place)
-            else:
-                blocks[TARGET] = codes_of(column, self._classes, self._target, place)
-        return blocks
-
-    def _input(self, name: str, column: Column, where: Where) -> np.ndarray:
-        codes = self._codes.get(name)
-        if codes is None:
-            return _as_float32(column, name, where)
-        assert isinstance(column, Names)
-        if column.missing.any():
-            raise InputError(f"{where(int(np.argmax(column.missing)))}: column {name!r}: {NO_NAME}")
-        table = np.fromiter((codes.get(text, -1) for text in column.names), np.float32, len(column.names))
-        values: np.ndarray = table[column.codes]
-        if (values < 0).any():
-            raise InputError(f"{where(int(np.argmin(values)))}: column {name!r}: a name that was not there before")
-        return values
-
-
-def _as_float32(column: Column, name: str, where: Where) -> np.ndarray:
-    """Numbers, whether they came as such or as text; NaN where there is none."""
-    if isinstance(column, Names):
-        column, good = column.as_numbers()
-        good |= column.missing
-        if not good.all():
-            raise InputError(f"{where(int(np.argmin(good)))}: column {name!r}: not a number")
-    refuse_unusable(column, name, where)
-    values = column.values.astype(np.float32)
-    values[column.missing] = np.nan
-    return values

@@ -10,8 +10,9 @@ from headrace.datasets.base import INPUTS, TARGET, Source, SourceFile, Survey
 from headrace.errors import InputError
 from headrace.formats.delimited import Dialect, Parser, take_header
 from headrace.formats.lines import Encoding, Lines, Parts, PartTable, read_parts, unpack
+from headrace.formats.table_arrays import TableArrays
 from headrace.formats.table_keys import TableDataset
-from headrace.formats.tables import TableArrays, TableSurvey, choose_columns
+from headrace.formats.tables import TableSurvey, choose_columns
 
 
 def read_rows(

@@ -18,7 +18,7 @@ from headrace.logs import logger
 from headrace.provenance import write_atomically, write_json
 from headrace.report import compose
 from headrace.results import Results
-from headrace.tidy import write_csv, write_parquet
+from headrace.tidy import write_csv, write_parquet, write_statistics
 
 COMPUTES = (
     "gathering",
@@ -26,6 +26,7 @@ COMPUTES = (
     "report",
     "crate",
     "metrics",
+    "resampling",
     "significance",
     "statistics",
     "tidy",
@@ -33,6 +34,7 @@ COMPUTES = (
     "stores.arrays",
     "stores.groups",
     "stores.layout",
+    "figures.aggregates",
     "figures.answers",
     "figures.cards",
     "figures.charts",
@@ -45,7 +47,10 @@ COMPUTES = (
     "figures.numbers",
     "figures.pairs",
     "figures.peaks",
+    "figures.scaling",
+    "figures.spreads",
     "figures.theme",
+    "scaling.laws",
     "sections.answer",
     "sections.base",
     "sections.cards",
@@ -59,6 +64,8 @@ COMPUTES = (
     "sections.reconstructions",
     "sections.reproduce",
     "sections.results",
+    "sections.scaling",
+    "sections.statistics",
 )
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 
@@ -82,6 +89,7 @@ def write(job: Job, results: Results, folder: Path) -> None:
             shutil.rmtree(figures_path(job.root, other.stem), ignore_errors=True)
     write_atomically(folder / "results.csv", write_csv(results).encode())
     write_atomically(folder / "results.parquet", write_parquet(results))
+    write_atomically(folder / "statistics.csv", write_statistics(results).encode())
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
     report = compose(results)

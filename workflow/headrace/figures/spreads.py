@@ -1,0 +1,69 @@
+"""What the seeds of one candidate say of one metric: where its values lie, how far apart, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from headrace.figures.comparisons import Candidate
+from headrace.resampling import Estimate, estimate
+from headrace.statistics import Summary
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One metric of one candidate on one split, over its seeds."""
+
+    candidate: Candidate
+    doubt: str
+    """Why nothing is said of it; "" where something is, and all that follows is nan where not."""
+    count: int
+    """Seeds with a value."""
+    summary: Summary
+    mean: Estimate
+    """As in the summary, with its bootstrap interval over the seeds."""
+    median: Estimate
+    iqm: Estimate
+    minimum: float
+    maximum: float
+    sample_half_width: float
+    """Half of the bootstrap interval over the samples of the split, the median over the runs: how far one run's value
+    may be off because the split is finite. What another seed would change is not in it."""
+
+
+def describe_spread(candidate: Candidate, metric: str, split: str) -> Spread:
+    """Return the statistics of a candidate; nothing is computed from runs that do not belong together."""
+    members = candidate.values(metric, split)
+    doubt = find_doubt(candidate, metric, split)
+    values = [] if doubt else [value.value for _, value in members]
+    summary = candidate.summary(metric, split) if values else Summary(len(members), *[math.nan] * 5)
+    found = estimate([values])
+    halves = [value.high / 2 - value.low / 2 for _, value in members if math.isfinite(value.high - value.low)]
+    return Spread(
+        candidate=candidate,
+        doubt=doubt,
+        count=len({run.seed for run, _ in members}),
+        summary=summary,
+        mean=Estimate(summary.mean, found["mean"].low, found["mean"].high),
+        median=found["median"],
+        iqm=found["iqm"],
+        minimum=min(values, default=math.nan),
+        maximum=max(values, default=math.nan),
+        sample_half_width=float(np.median(halves)) if values and halves else math.nan,
+    )
+
+
+def find_doubt(candidate: Candidate, metric: str, split: str) -> str:
+    """Return why the values of a candidate are not summed up, "" where they may be."""
+    members = candidate.values(metric, split)
+    if not members:
+        return f"no run finished with {metric} on {split}"
+    if candidate.repeated_seeds:
+        return f"seeds that were run more than once: {', '.join(map(str, candidate.repeated_seeds))}"
+    if candidate.mixed_settings:
+        return f"runs with different settings: {', '.join(candidate.mixed_settings)}"
+    if not all(math.isfinite(value.value) for _, value in members):
+        return "a value is not a finite number"
+    return ""
