@@ -142,6 +142,7 @@ def test_the_report_follows_the_experiment_back_and_forth(finished: Project) -> 
         finished.write({**SMALL, "description": description})
         assert finished.snakemake().returncode == 0
         assert description in (finished.folder / "results/small/report.html").read_text()
+        assert len(list((finished.folder / "artifacts/.figures").iterdir())) == 1
 
 
 def test_a_docstring_reruns_nothing_and_code_reruns_its_family(finished: Project) -> None:

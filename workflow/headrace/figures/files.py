@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,30 +95,35 @@ def list_figures(folder: Path) -> list[dict[str, Any]]:
 def tabulate(spec: Spec) -> str:
     """The rows of a chart as CSV, `table` first: which layer of the chart they belong to."""
     tables: Mapping[str, Sequence[Row]] = spec["datasets"]
-    rows = [{"table": name, **line} for name, table in tables.items() for row in table for line in _lines(row)]
+    rows = [{"table": name, **row} for name, table in tables.items() for row in table]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     shown = [name for name in columns if not all(_names_a_place(row[name]) for row in rows if name in row)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(shown)
-    writer.writerows([_cell(row.get(name)) for name in shown] for row in rows)
+    # One at a time: the curves of a large sweep have 500,000 points.
+    writer.writerows([_cell(line.get(name)) for name in shown] for row in rows for line in _lines(row))
     return buffer.getvalue()
 
 
 def count_points(spec: Spec) -> int:
     """How many points a chart draws."""
-    return sum(len(_lines(row)) for table in spec["datasets"].values() for row in table)
+    return sum(_length(row) or 1 for table in spec["datasets"].values() for row in table)
 
 
-def _lines(row: Row) -> list[Row]:
-    """A row that stands for a whole line, as one row for each of its points."""
-    length = max((len(value) for value in row.values() if isinstance(value, list)), default=None)
+def _length(row: Row) -> int | None:
+    """The number of points of a row that stands for a whole line; None for one that is a point itself."""
+    return max((len(value) for value in row.values() if isinstance(value, list)), default=None)
+
+
+def _lines(row: Row) -> Iterator[Row]:
+    """A row for each point of a row that stands for a whole line."""
+    length = _length(row)
     if length is None:
-        return [row]
-    points = range(length)
-    return [
-        {name: value[point] if isinstance(value, list) else value for name, value in row.items()} for point in points
-    ]
+        yield row
+        return
+    for point in range(length):
+        yield {name: value[point] if isinstance(value, list) else value for name, value in row.items()}
 
 
 def _names_a_place(value: Any) -> bool:

@@ -85,8 +85,6 @@ def write(job: Job, results: Results, folder: Path) -> None:
         if other != job.receipt or not is_whole:
             other.unlink(missing_ok=True)
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
-        if other != job.receipt:
-            shutil.rmtree(figures_path(job.root, other.stem), ignore_errors=True)
     write_atomically(folder / "results.csv", write_csv(results).encode())
     write_atomically(folder / "results.parquet", write_parquet(results))
     write_atomically(folder / "statistics.csv", write_statistics(results).encode())
@@ -101,8 +99,13 @@ def write(job: Job, results: Results, folder: Path) -> None:
 
 
 def copy_drawings(listed: Iterable[Mapping[str, Any]], folder: Path, shown: Path) -> None:
-    """Leave the drawings where Snakemake takes them from; the folder of results is never emptied by it."""
-    shutil.rmtree(shown, ignore_errors=True)
+    """Leave the drawings where Snakemake takes them from, in the place of those of the experiment's other plans.
+
+    The folder of results is none of Snakemake's outputs: before a job it would remove whatever a person has put there.
+    """
+    experiment, _, _ = shown.name.rpartition("-")
+    for older in shown.parent.glob(f"{experiment}-????????"):
+        shutil.rmtree(older, ignore_errors=True)
     shown.mkdir(parents=True)
     for file in (file for each in listed for file in each["files"] if file.endswith(".svg")):
         shutil.copyfile(folder / file, shown / file)
