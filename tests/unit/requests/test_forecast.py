@@ -126,6 +126,13 @@ def test_default_resources_are_beaten_by_the_requests_of_the_rules(ask):
     assert all("runtime 60 min, and partition short allows 30" in problem for problem in found.problems)
 
 
+def test_runs_that_are_trained_at_a_time_need_memory(ask):
+    text = "executor: slurm\nset-threads: {train_fnn: %d}\nset-resources: {train_fnn: {gpu: 0%s}}"
+    cells = [ask(text=text % what).lines[3].split()[3:5] for what in ((1, ""), (2, ""), (9, ""), (2, ", mem_mb: 1024"))]
+    # Two runs are all that the job has; what a profile says of memory stays.
+    assert cells == [["1", "2.0"], ["2", "2.5"], ["9", "2.5"], ["2", "1.0"]]
+
+
 @pytest.mark.parametrize(
     ("answer", "text", "words"),
     [

@@ -63,7 +63,7 @@ def check_requests(plan: Plan, resources: Settings, survey: Survey | None) -> li
 
 def with_defaults(plan: Plan | None, resources: Settings) -> Settings:
     """Resources with the default requests where they say nothing."""
-    return {rule: {**own, **resources.get(rule, {})} for rule, own in default_requests(plan).items()}
+    return {rule: {**own, **resources.get(rule, {})} for rule, own in default_requests(plan, resources).items()}
 
 
 def find_asks(num_jobs: Mapping[str, int], resources: Settings) -> list[Ask]:
