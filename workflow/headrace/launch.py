@@ -16,7 +16,7 @@ from headrace.plan import SITE_KEYS, Plan, Site
 from headrace.provenance import read_json
 from headrace.reading import check_experiment
 from headrace.requests.defaults import Requests, default_requests, share_requests
-from headrace.requests.limits import check_requests
+from headrace.requests.limits import check_requests, check_sharing
 from headrace.requests.profiles import Settings, in_force, overridden
 from headrace.requests.retries import follow_failures
 from headrace.schedulers.base import Survey, load_scheduler
@@ -59,6 +59,8 @@ class Workflow:
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
             self.site = Site.of(overrides)
+            if problems := check_sharing(self._stated):
+                raise InputError("\n".join(problems))
             polling.pace_questions()
             plans = is_main and COLLECT not in sys.argv
             self.plan = self._plan(overrides, [_shown(file) for file in files] or [default]) if plans else None

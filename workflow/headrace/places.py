@@ -1,4 +1,6 @@
-"""How many runs of a training job are trained at a time. Planning asks for their memory: nothing heavy is imported."""
+"""How many runs of a training job are trained at a time, and where. Planning asks for their memory: nothing heavy is
+imported.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +19,8 @@ def cores_of(training: Iterable[Training]) -> int:
 def num_children(training: Sequence[Training], cores: int) -> int:
     """Runs that find cores for themselves at a time, one at least."""
     return max(1, cores // cores_of(training))
+
+
+def deal_gpus(gpus: Sequence[str], runs_per_gpu: int) -> list[str]:
+    """The GPU of every place where a run may be trained: a GPU gets its second run when all have their first."""
+    return [gpu for _ in range(runs_per_gpu) for gpu in gpus]

@@ -199,6 +199,8 @@ def test_ranks_and_processes_on_gpus_share_nothing():
     on_gpus = plan(training=SEEDS, site=Site(device="cuda"))
     assert memory_mb(on_gpus, gpu=3) == pytest.approx(3 * memory_mb(on_gpus, gpu=1), abs=1024)
     assert memory_mb(on_gpus, gpu=1, threads=4) == memory_mb(on_gpus)
+    assert memory_mb(on_gpus, gpu=2, runs_per_gpu=2) == memory_mb(on_gpus, gpu=4) > memory_mb(on_gpus, gpu=2)
+    assert memory_mb(plan(training=SEEDS), runs_per_gpu=4) == memory_mb(plan(training=SEEDS))
 
 
 def test_nothing_but_memory_follows_from_what_is_stated():

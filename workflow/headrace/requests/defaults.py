@@ -54,7 +54,7 @@ ARRAYS_OF_NODES = 4
 PASSES_PER_STEP = 10
 """Over the training split, to fit one preprocessing step."""
 
-ROOM = ("threads", "gpu", "nodes")
+ROOM = ("threads", "gpu", "runs_per_gpu", "nodes")
 """Resources that decide how many runs a job trains at a time."""
 
 Requests = dict[str, dict[str, int]]
@@ -99,7 +99,7 @@ def jobs_by_rule(plan: Plan) -> dict[str, list[Job]]:
 def default_requests(plan: Plan | None, stated: Stated | None = None) -> Requests:
     """What every rule asks for unless a profile says otherwise; without a plan, what `share_requests` left.
 
-    Of what is `stated`, threads and GPUs count: a training job does as many runs at a time as it has of them.
+    Of what is `stated`, threads, GPUs and runs on each of these count: what a training job does at a time.
 
     Memory in MiB, rounded up to 512. Data are counted as they are stored, in float32 where they are trained on:
 
@@ -188,16 +188,16 @@ class Sizes:
         return _request(self.training_mib(job, {"threads": threads}), seconds, threads=threads)
 
     def training_mib(self, job: Job, room: Mapping[str, int | str]) -> float:
-        """Of all runs that a job trains at a time, where its rule has such a number of `threads`, `gpu` and `nodes`."""
+        """Of all runs that a job trains at a time, where its rule has these resources of `ROOM`."""
         data, training = self._behind(job.artifacts[0]), [artifact.spec["training"] for artifact in job.artifacts]
         own = data.windows("train", "validation") + max(self._said_of_steps(artifact) for artifact in job.artifacts)
         first = _torch_mib(training) + data.kept("train", "validation") + own
-        threads, gpus, nodes = (max(1, n) if isinstance(n := room.get(key), int) else 1 for key in ROOM)
+        threads, gpus, runs_per_gpu, nodes = (max(1, n) if isinstance(n := room.get(key), int) else 1 for key in ROOM)
         on_gpu = any(keys["device"] == "cuda" for keys in training)
         needed = [0.0]
         # Runs over ranks come first, and then those of one process each: never both at a time.
         if alone := [keys for keys in training if keys["world_size"] == 1]:
-            num = min(len(alone), gpus if on_gpu else num_children(alone, threads))
+            num = min(len(alone), gpus * runs_per_gpu if on_gpu else num_children(alone, threads))
             needed.append(num * first if on_gpu else first + (num - 1) * (CHILD_MIB + own))
         if over_ranks := [keys for keys in training if keys["world_size"] > 1]:
             num = 1 if on_gpu or nodes > 1 else min(len(over_ranks), num_children(over_ranks, threads))

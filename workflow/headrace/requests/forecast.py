@@ -9,7 +9,7 @@ from headrace.errors import StageError
 from headrace.overview import find_states, stage_lines
 from headrace.plan import Plan
 from headrace.requests.defaults import default_requests, devices_by_rule, jobs_by_rule
-from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, find_asks, show_minutes
+from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, check_sharing, find_asks, show_minutes
 from headrace.requests.profiles import Profile
 from headrace.schedulers.base import Survey, load_scheduler
 
@@ -55,7 +55,7 @@ def forecast(plan: Plan, profile: Profile) -> Forecast:
         *(f"note: {remark}" for remark in [*profile.notes, *silence, *remarks(plan, pending, resources, survey)]),
         *stage_lines(plan, states)[-1:],
     ]
-    problems = check_devices(plan, pending) if profile.scheduler else []
+    problems = check_sharing(profile.overrides) + (check_devices(plan, pending) if profile.scheduler else [])
     if survey is not None:
         problems = [*problems, *check_limits(pending, survey)]
     return Forecast(tuple(lines), tuple(f"{profile.path}: {problem}" for problem in problems))

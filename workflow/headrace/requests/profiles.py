@@ -25,7 +25,7 @@ Settings = Mapping[str, Mapping[str, Value]]
 """Rule -> resource -> value; `threads` is one of them."""
 
 NUMBERS = frozenset({"mem", "mem_mb", "mem_mib", "mem_mb_per_cpu", "runtime", "threads", "cpus_per_task"}) | frozenset(
-    {"gpu", "nodes", "dask_workers", "dask_worker_mem_mb"}
+    {"gpu", "runs_per_gpu", "nodes", "dask_workers", "dask_worker_mem_mb"}
 )
 """Resources that are checked as numbers: what is no number there is a Python expression."""
 

@@ -21,7 +21,7 @@ from headrace.errors import StageError
 from headrace.jobs import Job, Making, Task, making, versions
 from headrace.logs import logger
 from headrace.models.base import ModelSpec, Shapes
-from headrace.places import cores_of, num_children
+from headrace.places import cores_of, deal_gpus, num_children
 from headrace.pool import Pool
 from headrace.processes import describe
 from headrace.provenance import write_json
@@ -72,7 +72,7 @@ def run(job: Job) -> None:
 
 def run_alone(job: Job, tasks: Sequence[Task]) -> None:
     """Train runs of one process each."""
-    gpus = visible_gpus() if tasks[0].spec["training"]["device"] == "cuda" else []
+    gpus = deal_gpus(visible_gpus(), job.runs_per_gpu) if tasks[0].spec["training"]["device"] == "cuda" else []
     if len(gpus) == 1:
         # In the process that holds it already.
         data = open_data(tasks[0])
