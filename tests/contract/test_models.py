@@ -16,6 +16,8 @@ from headrace.batches import Batch, Padded, move
 from headrace.config import Training
 from headrace.datasets.base import DataInfo
 from headrace.experiment import ModelKeys
+from headrace.inference.exporting import make_program, trace
+from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes, is_sequence
 from headrace.registry import list_kinds, load_kind
 from headrace.stores.arrays import load_arrays, save_arrays
@@ -173,6 +175,17 @@ def may_read(family: str, variant: str, task: str, form: str) -> bool:
         return True
 
 
+def ragged_cases() -> Iterator[Any]:
+    """Tracing takes a second: variants are tried on one form, and one form on numbers that are brought back."""
+    for parameters in cases():
+        ((_, variant, task, form),) = parameters.values
+        if FORMS[form].layout == "ragged" and (
+            (task == "classification" and (form == "measurements" or not variant))
+            or (task, form) == ("regression", "codes")
+        ):
+            yield parameters
+
+
 @pytest.fixture(params=cases())
 def case(request: pytest.FixtureRequest, make_example: Callable[..., Any]) -> Case:
     torch.set_num_threads(1)
@@ -286,6 +299,25 @@ def test_predictions_do_not_depend_on_the_batch(case: Case, monkeypatch: pytest.
         for name, values in whole.items():
             together = torch.cat([part[name] for part in parts])
             assert torch.allclose(together, values, rtol=1e-5, atol=1e-5), name
+
+
+@pytest.mark.parametrize("case", list(ragged_cases()), indirect=True)
+def test_a_program_takes_sequences_of_any_number_and_length(case: Case) -> None:
+    inputs, module = case.inputs, case.build().eval()
+    assert isinstance(inputs, Padded)
+    scale = (np.array([1.0, -2.0]), np.array([3.0, 0.5])) if case.shapes.task == "regression" else None
+    run = TrainedRun(case.spec, case.shapes, module, torch.device("cpu"), scale, {})
+    program, example = make_program(run)
+    written = trace(program, example).module()
+    assert torch.equal(inputs.lengths[:6], torch.tensor([*LENGTHS, *LENGTHS[:2]]))
+    # Patterns of 3, 7, 1 and 5 steps: alone, in batches of few and of many, none as long as what was traced.
+    for rows in (slice(0, 1), slice(2, 3), slice(0, 2), slice(1, NUM_SAMPLES)):
+        batch = take(inputs, rows)
+        assert isinstance(batch, Padded)
+        assert batch.values.shape[:2] != example[0].shape[:2]
+        (outputs,) = case.predict(module, rows).values()
+        wanted = outputs if scale is None else outputs.numpy() * scale[1] + scale[0]
+        np.testing.assert_allclose(written(*batch), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_the_loss_is_a_mean_over_the_batch(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,7 @@ NEUTRAL = {
     "jobs": "reads specs, seals and publishes",
     "logs": "messages",
     "ownership": "which process works where",
+    "places": "how many runs are trained at a time; each gives the bits that it gives alone",
     "plan": "names artifacts; what it decides is in the spec",
     "pool": "in which processes work runs; each gives the bits that it gives alone",
     "processes": "which process works where",

@@ -115,6 +115,23 @@ def test_a_mistake_ends_with_one_line_and_code_2(capsys, change, words):
     assert not Path(".snakemake").exists()
 
 
+def test_a_gpu_that_no_run_may_use_is_refused_before_anything_is_planned(capsys):
+    resources = {"train_fnn": {"gpu": 1, "runs_per_gpu": 0}}
+    with pytest.raises(SystemExit) as caught:
+        Workflow({}, [], write(), is_main=True, resources=resources)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "train_fnn: runs_per_gpu: 0; allowed: whole numbers above 0\n"
+
+
+@pytest.mark.parametrize(("own", "mem_mb"), [({}, 3072), ({"mem_mb": 7}, 3072)])
+def test_the_memory_of_a_rule_follows_from_the_threads_that_it_was_given(own, mem_mb):
+    alone = workflow().default("train_fnn", "mem_mb")
+    several = Workflow({}, [], write(), is_main=True, threads={"train_fnn": 3}, resources={"train_fnn": own})
+    assert several.default("train_fnn", "mem_mb") == mem_mb > alone
+    # Snakemake puts a number of the profile in the place of this one, and a process elsewhere has both.
+    assert workflow(is_main=False).default("train_fnn", "mem_mb") == mem_mb
+
+
 def test_a_key_that_appears_twice_is_refused_though_snakemake_reads_it(capsys):
     path = write()
     path.write_text(path.read_text() + "name: other\n")

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from headrace.errors import StageError
+from headrace.places import deal_gpus
 from headrace.pool import Pool
 from headrace.schedulers.base import Cause
 from headrace.tries.stopping import NEVER, Stop, StoppedError
@@ -74,6 +75,21 @@ def test_no_more_than_asked_for_work_at_a_time_and_each_in_a_place_of_its_own(tm
     names = [f"piece-{i}" for i in range(12)]
     assert pool(work, 3).run(pieces(tmp_path, *names)) == {}
     assert all(len(lines(tmp_path, name)) == 1 for name in names)
+
+
+def meet(piece: Named) -> None:
+    """Wait for three others, which must be there at the same time."""
+    (piece.folder / piece.id).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    give_up = time.monotonic() + 60
+    while len(list(piece.folder.iterdir())) < 4 and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert len(list(piece.folder.iterdir())) == 4
+
+
+def test_processes_share_devices_evenly(tmp_path: Path) -> None:
+    places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in deal_gpus(["0", "1"], 2)]
+    assert Pool(meet, NEVER, places, "spawn").run(pieces(tmp_path, "a", "b", "c", "d")) == {}
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["0", "0", "1", "1"]
 
 
 def test_what_dies_once_is_begun_again(tmp_path: Path) -> None:

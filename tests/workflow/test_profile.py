@@ -73,3 +73,18 @@ def test_the_profiles_beside_the_workflow_are_found_and_read(project):
         done = project.headrace("plan", "configs/small.yaml", "--profile", name)
         assert done.returncode == 0, done.stderr
         assert re.search(r"^train_fnn +1 +0 +1 ", done.stdout, re.MULTILINE), done.stdout
+
+
+@pytest.mark.parametrize(("stated", "mem_mb"), [("mem_mb: 1234", 1234), ("gpu: 0", 3584)])
+def test_memory_of_several_runs_is_what_was_planned(project, stated, mem_mb):
+    """By Snakemake as by `headrace plan`: that of four runs at a time, unless the profile says what they may have."""
+    (project.folder / "own").mkdir()
+    text = f"executor: slurm\njobs: 1\nset-threads: {{train_fnn: 4}}\nset-resources: {{train_fnn: {{{stated}}}}}\n"
+    (project.folder / "own/config.yaml").write_text(text)
+    planned = project.headrace("plan", "configs/small.yaml", "--profile", "own")
+    shown = re.search(r"^train_fnn +1 +0 +4 +([0-9.]+) GiB", planned.stdout, re.MULTILINE)
+    assert shown is not None, planned.stdout
+    done = project.snakemake("-n", "--profile", "own", "--config", "device=cpu")
+    assert done.returncode == 0, done.stdout
+    assert resources(done.stdout)["train_fnn"]["mem_mb"] == str(mem_mb)
+    assert shown[1] == f"{mem_mb / 1024:.1f}"

@@ -101,12 +101,14 @@ class Making:
 class Job:
     """One call of a stage."""
 
-    def __init__(self, receipt: Path, stop: Stop = NEVER, cores: int = 1) -> None:
+    def __init__(self, receipt: Path, stop: Stop = NEVER, cores: int = 1, runs_per_gpu: int = 1) -> None:
         if receipt.suffix != ".ok" or receipt.parent.parent.name != ".receipts":
             raise InputError(f"{receipt}: not a receipt; it must be ARTIFACTS/.receipts/STAGE/JOB.ok")
         self.receipt = receipt
         self.stop = stop
-        self.cores = cores
+        if runs_per_gpu < 1:
+            raise InputError(f"--runs-per-gpu {runs_per_gpu}: allowed: whole numbers above 0")
+        self.cores, self.runs_per_gpu = cores, runs_per_gpu
         self.workers_used: dict[str, Any] = {}
         self.root = receipt.parents[2]
         self.stage = receipt.parent.name

@@ -16,8 +16,8 @@ from headrace.plan import SITE_KEYS, Plan, Site
 from headrace.provenance import read_json
 from headrace.reading import check_experiment
 from headrace.requests.defaults import Requests, default_requests, share_requests
-from headrace.requests.limits import check_requests
-from headrace.requests.profiles import Settings, in_force
+from headrace.requests.limits import check_requests, check_sharing
+from headrace.requests.profiles import Settings, in_force, overridden
 from headrace.requests.retries import follow_failures
 from headrace.schedulers.base import Survey, load_scheduler
 
@@ -38,14 +38,29 @@ class Workflow:
     one wrote, so that an edit of the experiment or of the code in the meantime cannot mix two experiments.
     """
 
-    def __init__(self, overrides: Mapping[str, Any], files: Iterable[Path], default: Path, *, is_main: bool) -> None:
-        """`overrides` are what `--config` gave, `files` what `--configfile` gave; without one it is the default."""
+    def __init__(
+        self,
+        overrides: Mapping[str, Any],
+        files: Iterable[Path],
+        default: Path,
+        *,
+        is_main: bool,
+        threads: Mapping[str, Any] | None = None,
+        resources: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`overrides` are what `--config` gave, `files` what `--configfile` gave; without one it is the default.
+
+        `threads` and `resources` are what `--set-threads` and `--set-resources`, or a profile, gave for rules.
+        """
         self._survey: Survey | None = None
+        self._stated = overridden(threads or {}, resources or {})
         self._asked: Settings = {}
         # The stages are called by name; they must be those of the Python that plans.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
             self.site = Site.of(overrides)
+            if problems := check_sharing(self._stated):
+                raise InputError("\n".join(problems))
             polling.pace_questions()
             plans = is_main and COLLECT not in sys.argv
             self.plan = self._plan(overrides, [_shown(file) for file in files] or [default]) if plans else None
@@ -91,7 +106,7 @@ class Workflow:
 
     @cached_property
     def _defaults(self) -> Requests:
-        requests = default_requests(self.plan)
+        requests = default_requests(self.plan, self._stated)
         if self.plan is not None:
             share_requests(requests)
         return requests

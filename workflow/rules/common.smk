@@ -16,6 +16,8 @@ HEADRACE = Workflow(
     workflow.configfiles,
     default=Path(workflow.current_basedir).parents[1] / "configs" / "quickstart.yaml",
     is_main=workflow.is_main_process,
+    threads=workflow.resource_settings.overwrite_threads,
+    resources=workflow.resource_settings.overwrite_resources,
 )
 
 

@@ -19,9 +19,10 @@ for family in list_kinds("models"):
             mem_mb=HEADRACE.default(f"train_{family}", "mem_mb"),
             runtime=HEADRACE.default(f"train_{family}", "runtime"),
             gpu=0,
+            runs_per_gpu=1,
         params:
             job=f"{family}-{{job}}",
         shell:
-            "headrace train {output:q} --gpus {resources.gpu:q}"
+            "headrace train {output:q} --gpus {resources.gpu:q} --runs-per-gpu {resources.runs_per_gpu:q}"
             " --memory-mib {resources.mem_mb:q} --runtime-min {resources.runtime:q} --cores {threads:q}"
             " > {log:q} 2>&1"

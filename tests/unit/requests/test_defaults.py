@@ -158,6 +158,59 @@ def test_every_rank_of_a_run_takes_memory_and_its_threads():
     assert found["evaluate"]["mem_mb"] == default_requests(plan())["evaluate"]["mem_mb"]
 
 
+SEEDS = {"seeds": [0, 1, 2, 3, 4, 5]}
+
+
+def memory_mb(made, **stated):
+    return default_requests(made, {"train_fnn": stated})["train_fnn"]["mem_mb"]
+
+
+def test_runs_that_are_trained_at_a_time_share_what_was_loaded():
+    made = grow(plan(training=SEEDS), 200)
+    # Both splits as far as they are kept, and windows and a model for each run.
+    held = {num: 1536 + 2 * 512 + 2 * 256 + (num - 1) * (512 + 2 * 256) for num in (1, 4, 6)}
+    for threads, num in ((1, 1), (4, 4), (6, 6), (16, 6)):
+        assert memory_mb(made, threads=threads) == held[num], threads
+    assert memory_mb(made) == memory_mb(made, threads="an expression") == held[1]
+
+
+def test_only_runs_of_one_job_that_find_cores_are_trained_at_a_time():
+    alone = memory_mb(plan())
+    assert memory_mb(plan(), threads=8) == alone
+    assert memory_mb(plan(training=SEEDS, site=Site(device="cpu", runs_per_job=1)), threads=8) == alone
+    two = memory_mb(plan(training=SEEDS), threads=2)
+    assert alone < two < 2 * alone
+    assert memory_mb(plan(training={**SEEDS, "threads": 4}), threads=8) == two
+    assert memory_mb(plan(training={**SEEDS, "threads": 4}), threads=7) == memory_mb(plan(training=SEEDS)) == alone
+
+
+def test_threads_of_one_model_make_room_for_several_runs_of_another():
+    some = {"seeds": [0, 1, 2]}
+    models = [{"kind": "fnn", "threads": 4, **some}, {"kind": "fnn", "name": "other", **some}]
+    made = plan(models=models, site=Site(device="cpu", runs_per_job=3))
+    assert default_requests(made)["train_fnn"]["threads"] == 4
+    assert memory_mb(made) == memory_mb(plan(training=some), threads=3) > memory_mb(plan())
+
+
+def test_ranks_and_processes_on_gpus_share_nothing():
+    ranks = plan(training={**SEEDS, "world_size": 2})
+    assert memory_mb(ranks, threads=4) == pytest.approx(2 * memory_mb(ranks), abs=512)
+    assert memory_mb(ranks, threads=4, nodes=2) == memory_mb(ranks)
+    on_gpus = plan(training=SEEDS, site=Site(device="cuda"))
+    assert memory_mb(on_gpus, gpu=3) == pytest.approx(3 * memory_mb(on_gpus, gpu=1), abs=1024)
+    assert memory_mb(on_gpus, gpu=1, threads=4) == memory_mb(on_gpus)
+    assert memory_mb(on_gpus, gpu=2, runs_per_gpu=2) == memory_mb(on_gpus, gpu=4) > memory_mb(on_gpus, gpu=2)
+    assert memory_mb(plan(training=SEEDS), runs_per_gpu=4) == memory_mb(plan(training=SEEDS))
+
+
+def test_nothing_but_memory_follows_from_what_is_stated():
+    made = plan(training=SEEDS)
+    found, before = default_requests(made, {"train_fnn": {"threads": 4, "mem_mb": 7}}), default_requests(made)
+    assert found["train_fnn"]["mem_mb"] > before["train_fnn"]["mem_mb"]
+    before["train_fnn"]["mem_mb"] = found["train_fnn"]["mem_mb"]
+    assert found == before
+
+
 def test_a_gpu_brings_libraries_along():
     found = default_requests(plan(site=Site(device="cuda")))
     assert found["train_fnn"]["mem_mb"] == found["evaluate"]["mem_mb"] == 2048 + 2560

@@ -126,6 +126,13 @@ def test_default_resources_are_beaten_by_the_requests_of_the_rules(ask):
     assert all("runtime 60 min, and partition short allows 30" in problem for problem in found.problems)
 
 
+def test_runs_that_are_trained_at_a_time_need_memory(ask):
+    text = "executor: slurm\nset-threads: {train_fnn: %d}\nset-resources: {train_fnn: {gpu: 0%s}}"
+    cells = [ask(text=text % what).lines[3].split()[3:5] for what in ((1, ""), (2, ""), (9, ""), (2, ", mem_mb: 1024"))]
+    # Two runs are all that the job has; what a profile says of memory stays.
+    assert cells == [["1", "2.0"], ["2", "2.5"], ["9", "2.5"], ["2", "1.0"]]
+
+
 @pytest.mark.parametrize(
     ("answer", "text", "words"),
     [
@@ -160,6 +167,11 @@ def test_what_one_might_want_to_change_is_noted(ask):
         "note: partition spare cancels preempted jobs, and Snakemake's SLURM plugin would wait for such a job for "
         "ever: choose another one, or watch it",
     ]
+
+
+def test_a_gpu_that_no_run_may_use_is_refused(ask):
+    (problem,) = ask(text="executor: slurm\nset-resources: {train_fnn: {gpu: 0, runs_per_gpu: 0}}").problems
+    assert problem == "slurm/config.yaml: train_fnn: runs_per_gpu: 0; allowed: whole numbers above 0"
 
 
 def test_a_default_queue_is_looked_at_too(ask):

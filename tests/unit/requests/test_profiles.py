@@ -7,7 +7,7 @@ import yaml
 
 from headrace.errors import InputError
 from headrace.requests.profile_text import choose, render_profile
-from headrace.requests.profiles import Profile, find_profile, in_force, parse_value, read_profile
+from headrace.requests.profiles import Profile, find_profile, in_force, overridden, parse_value, read_profile
 from sample_surveys import PBS, SLURM
 
 
@@ -230,6 +230,21 @@ class TestInForce:
     def test_real_expressions_are_left_out(self):
         found = in_force([self.Rule(mem_mb="attempt * 100", dask_options="a=b,c=d")])
         assert found["shard"] == {"threads": 2, "_nodes": 1, "dask_options": "a=b,c=d"}
+
+
+def test_what_is_overridden_is_read_as_snakemake_holds_it():
+    from snakemake.cli import parse_set_resources, parse_set_threads
+
+    threads = parse_set_threads(["shard=3", "train_fnn=4", "evaluate=max(1, 2)"])
+    resources = parse_set_resources(["shard:mem_mb=5", "shard:runtime=attempt * 3", "report:slurm_partition=gpu-a"])
+    assert overridden(threads, resources) == {
+        "shard": {"threads": 3, "mem_mb": 5},
+        "train_fnn": {"threads": 4},
+        "evaluate": {},
+        "report": {"slurm_partition": "gpu-a"},
+    }
+    assert overridden({"shard": 3}, {"shard": {"mem_mb": 5}}) == {"shard": {"threads": 3, "mem_mb": 5}}
+    assert overridden({}, {}) == {}
 
 
 def test_snakemake_reads_the_same(tmp_path):

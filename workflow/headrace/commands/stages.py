@@ -47,6 +47,9 @@ def register(add: Add) -> None:
                 else "only written down"
             )
             command.add_argument(option, type=int, metavar="N", help=f"what its job asked for; {used}")
+        if stage == "train":
+            what = "runs trained at a time on each GPU, which must have the memory for them"
+            command.add_argument("--runs-per-gpu", type=int, default=1, metavar="N", help=what)
         if stage in ON_DASK:
             command.add_argument("--cluster", default="local", metavar="KIND", help="where the Dask workers run")
             command.add_argument("--workers", type=int, default=2, metavar="N", help="number of Dask workers")
@@ -98,7 +101,7 @@ def run_stage(options: argparse.Namespace) -> int:
     cluster = _cluster(options) if options.command in ON_DASK else None
     own = find_own_job()
     stop = Stop(own[1].ends_at if own else None)
-    job = Job(options.receipt, stop, options.cores or 1)
+    job = Job(options.receipt, stop, options.cores or 1, getattr(options, "runs_per_gpu", 1))
     if job.stage != options.command:
         raise InputError(f"{options.receipt}: is the receipt of a {job.stage} job, not of {options.command}")
     refuse_orphan()

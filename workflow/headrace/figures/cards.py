@@ -288,5 +288,5 @@ def _write_commands(task: str, run: RunResult, dataset: DatasetResult | None) ->
     folder = shlex.quote(run.artifact)
     data = f"{shlex.quote(dataset.artifact)} --split test" if dataset and dataset.artifact else "DATA"
     yield f"headrace predict {folder} {data}"
-    if task in EXPORTED and run.shapes.get("layout") != "ragged":
+    if task in EXPORTED:
         yield f"headrace export {folder}"

@@ -107,7 +107,7 @@ class Spec(ModelSpec):
                 elif spec.position == "sinusoidal":
                     steps = steps + sinusoids(steps.shape[1], width, steps.device)
                 if spec.read == "token":
-                    steps = torch.cat([self.token.expand(len(steps), 1, width), steps], dim=1)
+                    steps = torch.cat([self.token.expand(steps.shape[0], 1, width), steps], dim=1)
                     lengths = None if lengths is None else lengths + 1
                 return self.dropout(steps), lengths
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
 from headrace.artifacts import Artifact, Job
 from headrace.datasets.base import DataInfo
 from headrace.models.base import NEXT_STEP
+from headrace.places import cores_of, num_children
 from headrace.plan import Plan, Run
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import list_kinds, load_kind
+from headrace.requests.feature_sizes import MIB, FeatureSize, count_mib
 from headrace.splits import planned_sizes
 
-MIB = 2**20
 DASK_WORKERS = 2
 DASK_WORKER_MEM_MB = 1024
 """A shard holds at most 32 MiB, and a worker a few of them beside 300 MiB of libraries."""
@@ -35,16 +35,14 @@ PLAIN_MIB = 1024
 """A stage that works on arrays (250 MiB measured), the two Snakemake processes around it, and buffers."""
 TORCH_MIB = 1536
 """A stage that uses torch (500 MiB measured), the two Snakemake processes around it, and a model of ordinary size."""
+CHILD_MIB = 512
+"""A run beside others that were forked from the same process, whose libraries and data it shares (131 MiB measured)."""
 CUDA_MIB = 2560
 """What the libraries of a GPU add in the memory of the node."""
 TRAINING_MIB_PER_S = 1.0
 """Training inputs that the slowest family takes in a second on one slow core."""
 DASK_MIB_PER_S = 50.0
 """What the workers read, transform and write together on a busy shared file system."""
-RESIDENT_MIB = 512
-"""A split that is no larger stays in memory."""
-WINDOW_MIB = 256
-"""Chunks that are shuffled together, as they are stored and as they are trained on."""
 HOLD_WHOLE = frozenset({"matrix_market", "mnist5k"})
 """Kinds of datasets that cannot be read in parts."""
 JUDGED_TOGETHER = 1024
@@ -56,8 +54,14 @@ ARRAYS_OF_NODES = 4
 PASSES_PER_STEP = 10
 """Over the training split, to fit one preprocessing step."""
 
+ROOM = ("threads", "gpu", "runs_per_gpu", "nodes")
+"""Resources that decide how many runs a job trains at a time."""
+
 Requests = dict[str, dict[str, int]]
 """Rule -> mem_mb (MiB, as schedulers read it), runtime (minutes), threads."""
+
+Stated = Mapping[str, Mapping[str, int | str]]
+"""Rule -> what a profile or a command line states for it, as `requests.profiles` reads it."""
 
 WITHOUT_PLAN: Mapping[str, Mapping[str, int]] = {
     "shard": {"mem_mb": 4096, "runtime": 60, "threads": DASK_WORKERS},
@@ -92,16 +96,20 @@ def jobs_by_rule(plan: Plan) -> dict[str, list[Job]]:
     return {rule: found[rule] for rule in list_rules() if rule in found}
 
 
-def default_requests(plan: Plan | None) -> Requests:
+def default_requests(plan: Plan | None, stated: Stated | None = None) -> Requests:
     """What every rule asks for unless a profile says otherwise; without a plan, what `share_requests` left.
+
+    Of what is `stated`, threads, GPUs and runs on each of these count: what a training job does at a time.
 
     Memory in MiB, rounded up to 512. Data are counted as they are stored, in float32 where they are trained on:
 
         shard       1024 + 40 bytes a sample (which row goes where)     + two Dask workers in the same job
                     and the dataset itself, twice, for kinds that hold it whole
         preprocess  1024 + the states of its steps, which are small     + two Dask workers in the same job
-        train       1536 + the training and validation splits, 512 of each at most, and two windows of 64;
+        train       1536 + the training and validation splits, 512 of each at most, and two windows of 256 at most;
                     as often as a run has ranks
+                    for each further run that is trained at the same time, forked: 512 and its own windows;
+                    one that is spawned, for a GPU, or has ranks: as much as the first
         evaluate    1536 + the validation and test splits likewise, and 4 x what is predicted for them
         train and evaluate on a GPU: 2560 more
         train and evaluate where the next step is predicted: what is said of all steps of 1024 samples, three times
@@ -124,6 +132,10 @@ def default_requests(plan: Plan | None) -> Requests:
     for rule, jobs in jobs_by_rule(plan).items():
         each = [sizes.request(job) for job in jobs]
         requests[rule] = {key: max(request[key] for request in each) for key in requests[rule]}
+        if rule.startswith("train_"):
+            room = {"threads": requests[rule]["threads"], **(stated or {}).get(rule, {})}
+            mib = max(sizes.training_mib(job, room) for job in jobs)
+            requests[rule]["mem_mb"] = _round_up(mib, MEM_MB_STEP)
     return requests
 
 
@@ -134,26 +146,12 @@ def share_requests(requests: Requests) -> None:
     os.environ[VARIABLE] = " ".join(words)
 
 
-@dataclass(frozen=True)
-class _Data:
-    """A feature set, counted: MiB in float32 and samples of each split."""
-
-    mib: Mapping[str, float]
-    samples: Mapping[str, int]
-    steps: int
-    """Of the longest sequence."""
-
-    def of(self, *splits: str) -> float:
-        """MiB of some splits."""
-        return sum(self.mib[split] for split in splits)
-
-
 class Sizes:
     """The data behind the jobs of a plan, in numbers."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._data: dict[tuple[str, str], _Data] = {}
+        self._data: dict[tuple[str, str], FeatureSize] = {}
 
     def request(self, job: Job) -> dict[str, int]:
         """What one job needs."""
@@ -186,11 +184,25 @@ class Sizes:
         mib = self._behind(job.artifacts[0]).of("train", "validation")
         training = [artifact.spec["training"] for artifact in job.artifacts]
         seconds = sum(keys["epochs"] for keys in training) * mib / TRAINING_MIB_PER_S
-        held = _resident(self._behind(job.artifacts[0]), "train", "validation")
-        held += max(self._said_of_steps(artifact) for artifact in job.artifacts)
-        ranks = max(keys["world_size"] for keys in training)
-        threads = max(keys["threads"] * keys["world_size"] for keys in training)
-        return _request((_torch_mib(training) + held) * ranks, seconds, threads=threads)
+        threads = cores_of(training)
+        return _request(self.training_mib(job, {"threads": threads}), seconds, threads=threads)
+
+    def training_mib(self, job: Job, room: Mapping[str, int | str]) -> float:
+        """Of all runs that a job trains at a time, where its rule has these resources of `ROOM`."""
+        data, training = self._behind(job.artifacts[0]), [artifact.spec["training"] for artifact in job.artifacts]
+        own = data.windows("train", "validation") + max(self._said_of_steps(artifact) for artifact in job.artifacts)
+        first = _torch_mib(training) + data.kept("train", "validation") + own
+        threads, gpus, runs_per_gpu, nodes = (max(1, n) if isinstance(n := room.get(key), int) else 1 for key in ROOM)
+        on_gpu = any(keys["device"] == "cuda" for keys in training)
+        needed = [0.0]
+        # Runs over ranks come first, and then those of one process each: never both at a time.
+        if alone := [keys for keys in training if keys["world_size"] == 1]:
+            num = min(len(alone), gpus * runs_per_gpu if on_gpu else num_children(alone, threads))
+            needed.append(num * first if on_gpu else first + (num - 1) * (CHILD_MIB + own))
+        if over_ranks := [keys for keys in training if keys["world_size"] > 1]:
+            num = 1 if on_gpu or nodes > 1 else min(len(over_ranks), num_children(over_ranks, threads))
+            needed.append(num * first * max(keys["world_size"] for keys in over_ranks))
+        return max(needed)
 
     def _evaluate(self, job: Job) -> dict[str, int]:
         data = self._behind(job.artifacts[0].inputs["run"])
@@ -202,7 +214,12 @@ class Sizes:
         shapes = run.spec["shapes"]
         outputs = 2 if shapes["task"] == NEXT_STEP else shapes["outputs"] or math.prod(shapes["inputs"])
         predicted = 8 * outputs * (data.samples["validation"] + data.samples["test"]) / MIB
-        held = _resident(data, "validation", "test") + 4 * predicted + self._said_of_steps(run)
+        held = (
+            data.kept("validation", "test")
+            + data.windows("validation", "test")
+            + 4 * predicted
+            + self._said_of_steps(run)
+        )
         return _request(_torch_mib(training) + held, seconds, threads=max(keys["threads"] for keys in training))
 
     def _said_of_steps(self, train: Artifact) -> float:
@@ -221,13 +238,13 @@ class Sizes:
     @cached_property
     def _dataset_mib(self) -> Mapping[str, float]:
         """Of the datasets behind the shards, by the shards' id."""
-        return {shards: _mib(info, info.num_samples) for shards, info in self._infos.items()}
+        return {shards: count_mib(info, info.num_samples) for shards, info in self._infos.items()}
 
     @cached_property
     def _runs(self) -> Mapping[str, Run]:
         return {run.train.id: run for run in self._plan.runs}
 
-    def _behind(self, train: Artifact) -> _Data:
+    def _behind(self, train: Artifact) -> FeatureSize:
         """What a run reads."""
         run = self._runs[train.id]
         key = (run.dataset, run.features)
@@ -235,29 +252,13 @@ class Sizes:
             experiment = self._plan.experiment
             samples = planned_sizes(experiment.infos[run.dataset], experiment.datasets[run.dataset].split)
             info = experiment.features_info(*key)
-            mib = {split: _mib(info, size) for split, size in samples.items()}
-            self._data[key] = _Data(mib, samples, info.longest or math.prod(info.shape[:1]))
+            mib = {split: count_mib(info, size) for split, size in samples.items()}
+            self._data[key] = FeatureSize(mib, samples, info.longest or math.prod(info.shape[:1]))
         return self._data[key]
 
 
 def _torch_mib(training: Iterable[Mapping[str, Any]]) -> int:
     return TORCH_MIB + CUDA_MIB * any(keys["device"] == "cuda" for keys in training)
-
-
-def _mib(info: DataInfo, num_samples: int) -> float:
-    """Inputs in float32 and a target of 8 bytes; of ragged and sparse inputs what is stored, and where it is."""
-    share = num_samples / max(1, info.num_samples)
-    if info.layout == "ragged":
-        return (info.num_values * share * 4 * info.num_features + 16 * num_samples) / MIB
-    if info.layout == "sparse":
-        return (info.num_values * share * 8 + 16 * num_samples) / MIB
-    return num_samples * (4 * info.num_features + 8) / MIB
-
-
-def _resident(data: _Data, *splits: str) -> float:
-    """MiB of what a reader of batches keeps."""
-    kept = sum(min(data.mib[split], RESIDENT_MIB) for split in splits)
-    return kept + 2 * min(max(data.mib[split] for split in splits), WINDOW_MIB)
 
 
 def _request(mib: float, seconds: float, *, threads: int) -> dict[str, int]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from headrace.errors import StageError
 from headrace.overview import find_states, stage_lines
 from headrace.plan import Plan
-from headrace.requests.defaults import devices_by_rule, jobs_by_rule
-from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, find_asks, show_minutes, with_defaults
+from headrace.requests.defaults import default_requests, devices_by_rule, jobs_by_rule
+from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, check_sharing, find_asks, show_minutes
 from headrace.requests.profiles import Profile
 from headrace.schedulers.base import Survey, load_scheduler
 
@@ -45,7 +45,7 @@ def forecast(plan: Plan, profile: Profile) -> Forecast:
         rule: sum(all(states[artifact.stage, artifact.id] == "done" for artifact in job.artifacts) for job in some)
         for rule, some in jobs.items()
     }
-    resources = profile.resources(with_defaults(plan, {}))
+    resources = profile.resources(default_requests(plan, profile.overrides))
     asks = find_asks({rule: len(some) - num_done[rule] for rule, some in jobs.items()}, resources)
     pending = [ask for ask in asks if ask.num_jobs]
     lines = [
@@ -55,7 +55,7 @@ def forecast(plan: Plan, profile: Profile) -> Forecast:
         *(f"note: {remark}" for remark in [*profile.notes, *silence, *remarks(plan, pending, resources, survey)]),
         *stage_lines(plan, states)[-1:],
     ]
-    problems = check_devices(plan, pending) if profile.scheduler else []
+    problems = check_sharing(profile.overrides) + (check_devices(plan, pending) if profile.scheduler else [])
     if survey is not None:
         problems = [*problems, *check_limits(pending, survey)]
     return Forecast(tuple(lines), tuple(f"{profile.path}: {problem}" for problem in problems))

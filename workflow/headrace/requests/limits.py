@@ -63,7 +63,7 @@ def check_requests(plan: Plan, resources: Settings, survey: Survey | None) -> li
 
 def with_defaults(plan: Plan | None, resources: Settings) -> Settings:
     """Resources with the default requests where they say nothing."""
-    return {rule: {**own, **resources.get(rule, {})} for rule, own in default_requests(plan).items()}
+    return {rule: {**own, **resources.get(rule, {})} for rule, own in default_requests(plan, resources).items()}
 
 
 def find_asks(num_jobs: Mapping[str, int], resources: Settings) -> list[Ask]:
@@ -115,6 +115,15 @@ def _workers(ask: Ask, resources: Mapping[str, int | str]) -> Ask | None:
         queue=options.get("partition") or ask.queue,
         account=options.get("account") or ask.account,
     )
+
+
+def check_sharing(resources: Settings) -> list[str]:
+    """Numbers of runs on a GPU that are none, a sentence each."""
+    return [
+        f"{rule}: runs_per_gpu: {own['runs_per_gpu']}; allowed: whole numbers above 0"
+        for rule, own in resources.items()
+        if isinstance(own.get("runs_per_gpu"), int) and int(own["runs_per_gpu"]) < 1
+    ]
 
 
 def check_devices(plan: Plan, asks: Sequence[Ask]) -> list[str]:

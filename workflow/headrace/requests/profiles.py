@@ -25,7 +25,7 @@ Settings = Mapping[str, Mapping[str, Value]]
 """Rule -> resource -> value; `threads` is one of them."""
 
 NUMBERS = frozenset({"mem", "mem_mb", "mem_mib", "mem_mb_per_cpu", "runtime", "threads", "cpus_per_task"}) | frozenset(
-    {"gpu", "nodes", "dask_workers", "dask_worker_mem_mb"}
+    {"gpu", "runs_per_gpu", "nodes", "dask_workers", "dask_worker_mem_mb"}
 )
 """Resources that are checked as numbers: what is no number there is a Python expression."""
 
@@ -209,12 +209,23 @@ def in_force(rules: Iterable[Any]) -> Settings:
     Text from a profile or a command line, a partition's name for one, is an expression to Snakemake until a job needs
     it: here the words are read as they stand in the profile.
     """
+    return {str(rule.name): dict(_known(rule.resources)) for rule in rules}
 
-    def known(rule: Any) -> Iterable[tuple[str, Value]]:
-        for key, resource in rule.resources.items():
-            name = "threads" if key == "_cores" else key
-            value = parse_value(name, resource.raw if resource.is_evaluable() else resource.value)
-            if value is not None:
-                yield name, value
 
-    return {str(rule.name): dict(known(rule)) for rule in rules}
+def overridden(threads: Mapping[str, Any], resources: Mapping[str, Any]) -> Settings:
+    """The same of what Snakemake was given as `set-threads` and `set-resources`, before it knows the rules."""
+    found = {rule: dict(_known(pairs)) for rule, pairs in resources.items()}
+    for rule, number in threads.items():
+        found.setdefault(rule, {}).update(_known({"threads": number}))
+    return found
+
+
+def _known(resources: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
+    for key, resource in resources.items():
+        name = "threads" if key == "_cores" else key
+        raw = resource
+        if not isinstance(resource, int | float | str):
+            raw = resource.raw if resource.is_evaluable() else resource.value
+        value = parse_value(name, raw)
+        if value is not None:
+            yield name, value

@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from headrace.errors import StageError
 from headrace.jobs import Job, Making, Task, making, versions
 from headrace.logs import logger
 from headrace.models.base import ModelSpec, Shapes
+from headrace.places import cores_of, deal_gpus, num_children
 from headrace.pool import Pool
 from headrace.processes import describe
 from headrace.provenance import write_json
@@ -70,7 +72,7 @@ def run(job: Job) -> None:
 
 def run_alone(job: Job, tasks: Sequence[Task]) -> None:
     """Train runs of one process each."""
-    gpus = visible_gpus() if tasks[0].spec["training"]["device"] == "cuda" else []
+    gpus = deal_gpus(visible_gpus(), job.runs_per_gpu) if tasks[0].spec["training"]["device"] == "cuda" else []
     if len(gpus) == 1:
         # In the process that holds it already.
         data = open_data(tasks[0])
@@ -78,7 +80,7 @@ def run_alone(job: Job, tasks: Sequence[Task]) -> None:
             job.stop.check(f"{task.id} was not begun")
             seal(task, data, job.stop)
         return
-    places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * num_children(tasks, job.cores)
+    places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * num_children(settings_of(tasks), job.cores)
     if gpus or sys.platform != "linux":
         pool = Pool(partial(work_alone, job.stop.ends_at), job.stop, places, "spawn")
     else:
@@ -92,13 +94,13 @@ def run_over_ranks(job: Job, tasks: Sequence[Task]) -> None:
     """Train runs of several ranks each; the process of each in the pool starts them and waits."""
     own = find_own_job()
     nodes = own[1].nodes if own else ()
-    if len(nodes) < 2 and job.cores < (needed := cores_of(tasks)):
+    if len(nodes) < 2 and job.cores < (needed := cores_of(settings_of(tasks))):
         logger.warning(
             "runs over ranks need %d cores, and this job has %d: their ranks wait for each other", needed, job.cores
         )
     # A GPU, and a port where ranks of several nodes meet, serve one run at a time.
     on_gpu = tasks[0].spec["training"]["device"] == "cuda"
-    places = 1 if on_gpu or len(nodes) > 1 else num_children(tasks, job.cores)
+    places = 1 if on_gpu or len(nodes) > 1 else num_children(settings_of(tasks), job.cores)
     work = partial(seal_over_ranks, job.receipt.resolve(), job.stop.ends_at, nodes)
     run_pool(Pool(work, job.stop, [{}] * places, "fork" if sys.platform == "linux" else "spawn"), tasks)
 
@@ -111,15 +113,9 @@ def run_pool(pool: Pool[Task], tasks: Sequence[Task]) -> None:
             seal_dead(task, dead[task.id])
 
 
-def num_children(tasks: Sequence[Task], cores: int) -> int:
-    """Runs that are trained at a time; each takes its threads, and those of all its ranks."""
-    return max(1, cores // cores_of(tasks))
-
-
-def cores_of(tasks: Sequence[Task]) -> int:
-    """What the largest of some runs computes on at a time."""
-    each: int = max(task.spec["training"]["threads"] * task.spec["training"]["world_size"] for task in tasks)
-    return each
+def settings_of(tasks: Sequence[Task]) -> list[Mapping[str, Any]]:
+    """How each of some runs is trained."""
+    return [task.spec["training"] for task in tasks]
 
 
 def open_data(task: Task) -> Data:
