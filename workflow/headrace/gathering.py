@@ -12,10 +12,12 @@ import numpy as np
 import yaml
 
 from headrace.artifacts import artifact_path
+from headrace.calibration import measure_reliability
 from headrace.digests import PICTURES
 from headrace.jobs import Job, environment
 from headrace.metrics import confusion
 from headrace.provenance import read_json, read_manifest
+from headrace.ranking import thin, trace_precision_recall, trace_roc
 from headrace.registry import load_kind
 from headrace.results import SCALING, DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
 from headrace.stores.arrays import load_arrays
@@ -28,6 +30,8 @@ CONVERGENCE = ".convergence.json"
 """How files end that say how a step converged; PLACE-KIND comes before."""
 EXAMPLE = re.compile(r"[:;,.]? for example `")
 """What comes before the example in the documentation of a kind."""
+MAX_CURVE_POINTS = 200
+"""Of a ROC or precision-recall curve."""
 SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
 
 
@@ -159,11 +163,17 @@ def _split_step(path: Path) -> tuple[int, str]:
 
 
 def _shown(folder: Path, task: str) -> dict[str, Any]:
-    """Confusion counts, or images and their reconstructions."""
+    """Confusion counts and curves, or images and their reconstructions."""
     arrays = load_arrays(folder / "predictions.safetensors")
     if task == "classification":
-        probabilities = arrays["probabilities"]
-        return {"confusion": confusion(arrays["target"], probabilities.argmax(axis=1), probabilities.shape[1])}
+        target, probabilities = arrays["target"], arrays["probabilities"]
+        traced = {"roc": trace_roc, "precision_recall": trace_precision_recall}
+        curves = {name: trace(target, probabilities) for name, trace in traced.items()}
+        return {
+            "confusion": confusion(target, probabilities.argmax(axis=1), probabilities.shape[1]),
+            "reliability": measure_reliability(target, probabilities),
+            **{name: thin(curve, MAX_CURVE_POINTS) for name, curve in curves.items() if curve is not None},
+        }
     if task == "density" and arrays["inputs"].ndim == 3:
         images = np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1)
         return {"reconstructions": images, "traversals": read_traversals(folder / PICTURES)}

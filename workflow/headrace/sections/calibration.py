@@ -1,0 +1,28 @@
+"""Whether the probabilities of the chosen candidates are what they say."""
+
+from __future__ import annotations
+
+from headrace.figures.ranking import MAX_PANELS, draw_reliability, pool_reliability, select_measured
+from headrace.sections.base import Context, Page
+
+TITLE = "Calibration"
+
+
+def describe(page: Page) -> Context | None:
+    """Return one reliability diagram a model for every comparison of classifiers; None where there is none."""
+    comparisons = []
+    for each in page.comparisons:
+        measured = select_measured(each)
+        panels = [
+            {
+                "name": candidate.name,
+                "num_seeds": sum(run.reliability is not None for run in candidate.finished),
+                "ece": pool_reliability(candidate).ece,
+                "spec": draw_reliability(candidate, page.colours[candidate.name], each.dataset),
+            }
+            for candidate in measured[:MAX_PANELS]
+        ]
+        if panels:
+            about = {"dataset": each.dataset, "task": each.task, "num_measured": len(measured)}
+            comparisons.append({**about, "panels": panels})
+    return {"comparisons": comparisons} if comparisons else None
