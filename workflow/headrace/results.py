@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headrace.calibration import Reliability
+from headrace.group_metrics import GroupScores
 from headrace.ranking import Curve
 from headrace.tries.usage import StageUsage
 
@@ -105,6 +106,8 @@ class RunResult:
     """Of the test split: hits over false alarms; of several classes their average."""
     precision_recall: Curve | None = None
     """Of the test split: precision over recall; of several classes their average."""
+    groups: GroupScores | None = None
+    """Scores on the test split by group, where the dataset names a column of groups."""
     reconstructions: tuple[np.ndarray, np.ndarray] | None = None
     """Some test inputs and their reconstructions, each (samples, height, width), in [0, 1]."""
     traversals: Traversals | None = None

@@ -84,7 +84,9 @@ def select_traced(comparison: Comparison, way: Way) -> list[Candidate]:
 
 
 def _draw_diagonal(name: str, x: alt.X, y: alt.Y) -> alt.Chart:
-    return alt.Chart(alt.NamedData(name)).mark_line(strokeDash=[4, 3], strokeWidth=1, color=MUTED).encode(x=x, y=y)
+    line = alt.Chart(alt.NamedData(name)).mark_line(strokeDash=[4, 3], strokeWidth=1, color=MUTED)
+    diagonal: alt.Chart = line.encode(x=x, y=y)
+    return diagonal
 
 
 def _tabulate_curves(candidates: Sequence[Candidate], keys: Sequence[str], way: Way) -> list[Row]:
