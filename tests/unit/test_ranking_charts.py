@@ -88,7 +88,9 @@ def test_hostile_names_do_not_leave_their_place() -> None:
     assert "ROC curve" in page
 
 
-def test_of_many_models_the_best_are_drawn_and_a_thousand_runs_fit_into_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_models_the_best_are_drawn_and_a_thousand_runs_take_little_of_a_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     page = Page(many(MAX_PANELS + 1, 40))
     said, drawn = calibration.describe(page), tradeoffs.describe(page)
     assert said is not None
@@ -96,7 +98,6 @@ def test_of_many_models_the_best_are_drawn_and_a_thousand_runs_fit_into_a_page(m
     assert len(said["comparisons"][0]["panels"]) == MAX_PANELS
     assert (drawn["comparisons"][0]["num_drawn"], drawn["comparisons"][0]["num_traced"]) == (MAX_DRAWN, MAX_PANELS + 1)
     assert len(json.dumps(said)) + len(json.dumps(drawn)) < 3_000_000
-    assert len(render(page.results)) < 15_000_000
     monkeypatch.setattr(ranking, "MAX_POINTS", 500)
     spec = draw_tradeoffs(page.comparisons[0], page.colours, "roc")
     assert spec is not None

@@ -1,6 +1,7 @@
 """Integrated gradients against integrals of another kind, against what the paper proves, and against chance."""
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,6 +20,15 @@ SMALL = {
     "rnn": {"hidden": 6},
     "transformer": {"width": 8, "heads": 2, "layers": 1},
 }
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small products are slower on several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def build(kind: str, shape: tuple[int, ...], outputs: int = 3, seed: int = 0) -> torch.nn.Module:
