@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from headrace.calibration import measure_reliability
 from headrace.config import Training
 from headrace.figures.comparisons import Comparison, compare
+from headrace.ranking import thin, trace_precision_recall, trace_roc
 from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
@@ -231,6 +233,25 @@ def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], *
 def quickstart() -> Results:
     """Return a quickstart in which every run finished."""
     return make_results(quickstart_runs(), [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
+
+
+def ranked(num_classes: int = 10, num_samples: int = 750) -> Results:
+    """Return a quickstart whose classifiers left reliability and curves, the more confident the worse."""
+    runs = []
+    for run in quickstart_runs():
+        if run.task == "classification":
+            noise = np.random.default_rng([run.seed, *run.model.encode()])
+            target = np.arange(num_samples) % num_classes
+            scores = noise.normal(size=(num_samples, num_classes))
+            scores[np.arange(num_samples), target] += {"cnn": 4.5, "fnn": 3.5}.get(run.model, 2.0)
+            scores *= {"cnn": 1.0, "fnn": 1.5}.get(run.model, 4.0)
+            chances = np.exp(scores - scores.max(axis=1, keepdims=True))
+            chances /= chances.sum(axis=1, keepdims=True)
+            traced = {"roc": trace_roc(target, chances), "precision_recall": trace_precision_recall(target, chances)}
+            curves = {name: thin(curve, 200) for name, curve in traced.items() if curve is not None}
+            run = dataclasses.replace(run, reliability=measure_reliability(target, chances), **curves)
+        runs.append(run)
+    return dataclasses.replace(quickstart(), runs=runs)
 
 
 def unconverged() -> Results:

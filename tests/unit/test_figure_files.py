@@ -20,7 +20,7 @@ from headrace.figures.comparisons import compare
 from headrace.figures.files import Figure, list_figures, name_figures, tabulate, write_figures
 from headrace.report import compose
 from headrace.results import Results
-from sample_results import hostile, oddities, quickstart, three_datasets, two_datasets, unconverged
+from sample_results import hostile, oddities, quickstart, ranked, three_datasets, two_datasets, unconverged
 
 QUICKSTART = [
     "results-digits-classification",
@@ -57,7 +57,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("make", [quickstart, unconverged, two_datasets, three_datasets, scaled, oddities, hostile])
+@pytest.mark.parametrize(
+    "make", [quickstart, unconverged, two_datasets, three_datasets, scaled, ranked, oddities, hostile]
+)
 def test_every_chart_of_the_page_is_there(make):
     report = composed(make)
     charts = report.page.count('<script type="application/json">')

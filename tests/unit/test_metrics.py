@@ -68,7 +68,16 @@ def refer_classification(outputs: Outputs) -> dict[str, float]:
         "macro_f1": sk.f1_score(target, predicted, average="macro", labels=classes, zero_division=0),
         "nll": sk.log_loss(target, probabilities, labels=classes),
         "ece": float(ece),
+        "auroc": refer_auroc(target, probabilities),
     }
+
+
+def refer_auroc(target: np.ndarray, probabilities: np.ndarray) -> float:
+    """That of scikit-learn, which knows none where a class is missing."""
+    if len(np.unique(target)) < probabilities.shape[1] or probabilities.shape[1] < 2:
+        return math.nan
+    score = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+    return float(sk.roc_auc_score(target, score, multi_class="ovr", average="macro"))
 
 
 def refer_regression(outputs: Outputs) -> dict[str, float]:
@@ -173,7 +182,8 @@ def test_intervals_are_those_of_the_references(task: str, outputs: Outputs) -> N
     for row in rows:
         assert all(type(row[key]) is float for key in ("value", "low", "high"))
         expected = percentile_interval([reference[row["metric"]] for reference in references], 0.8)
-        assert (row["low"], row["high"]) == pytest.approx(expected, rel=1e-10, abs=TOLERANCES.get(row["metric"], 1e-12))
+        tolerance = TOLERANCES.get(row["metric"], 1e-12)
+        assert (row["low"], row["high"]) == pytest.approx(expected, rel=1e-10, abs=tolerance, nan_ok=True)
 
 
 def test_interval_of_accuracy_has_the_width_that_theory_says() -> None:
@@ -237,7 +247,8 @@ def test_class_missing_from_the_sample_counts_as_zero_f1() -> None:
 def test_perfect_predictions_have_perfect_values_on_every_resample() -> None:
     target = np.arange(40) % 4
     rows = compute("classification", {"target": target, "probabilities": np.eye(4)[target]}, num_resamples=50, seed=0)
-    assert [(row["value"], row["low"], row["high"]) for row in rows] == [(1.0,) * 3, (1.0,) * 3, (0.0,) * 3, (0.0,) * 3]
+    best = [1.0, 1.0, 0.0, 0.0, 1.0]
+    assert [(row["value"], row["low"], row["high"]) for row in rows] == [(value,) * 3 for value in best]
     target_n = np.random.default_rng(0).normal(size=40)
     rows = compute("regression", {"target": target_n, "prediction": target_n}, num_resamples=50, seed=0)
     assert [(row["value"], row["low"], row["high"]) for row in rows] == [(0.0,) * 3, (0.0,) * 3, (1.0,) * 3]
@@ -246,8 +257,11 @@ def test_perfect_predictions_have_perfect_values_on_every_resample() -> None:
 def test_single_sample() -> None:
     outputs = {"target": np.array([1]), "probabilities": np.array([[0.25, 0.75]])}
     rows = compute("classification", outputs, num_resamples=10, seed=0)
-    assert [row["value"] for row in rows] == pytest.approx([1.0, 0.5, -math.log(0.75), 0.25])
-    assert all(row["low"] == row["value"] == row["high"] for row in rows)
+    assert [row["value"] for row in rows[:4]] == pytest.approx([1.0, 0.5, -math.log(0.75), 0.25])
+    assert all(row["low"] == row["value"] == row["high"] for row in rows[:4])
+    # There is nothing to tell it from.
+    assert rows[4]["metric"] == "auroc"
+    assert all(math.isnan(rows[4][key]) for key in ("value", "low", "high"))
     rows = compute("regression", {"target": np.array([1.0]), "prediction": np.array([3.0])}, num_resamples=10, seed=0)
     assert [row["value"] for row in rows[:2]] == [2.0, 2.0]
     assert all(math.isnan(rows[2][key]) for key in ("value", "low", "high"))

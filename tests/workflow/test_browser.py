@@ -16,7 +16,7 @@ from headrace.collection.pages import render_index
 from headrace.report import render
 from headrace.results import Results
 from sample_experiments import write_results
-from sample_results import broken_quickstart, hostile, oddities, quickstart, three_datasets, unconverged
+from sample_results import broken_quickstart, hostile, oddities, quickstart, ranked, three_datasets, unconverged
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -119,6 +119,17 @@ def test_models_over_several_datasets_are_drawn_as_profiles(visit):
     section.locator(".chart svg .mark-symbol path").nth(150).hover(force=True)
     tooltip = seen.page.locator("#vg-tooltip-element")
     tooltip.filter(has_text="score above").wait_for(state="visible")
+    assert seen.complaints == []
+
+
+def test_reliability_and_curves_are_drawn_and_tell_their_numbers(visit):
+    seen = visit(ranked, viewport={"width": 360, "height": 800})
+    assert seen.num_charts == 9 + 3 + 2
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+    seen.page.locator("section[aria-labelledby=calibration] .chart svg .mark-symbol path").last.hover(force=True)
+    seen.page.locator("#vg-tooltip-element").filter(has_text="mean confidence").wait_for(state="visible")
+    # A line for every seed, in both charts, and one for chance.
+    assert seen.page.locator("section[aria-labelledby=ranking] .chart svg .mark-line path").count() == 9 + 1 + 9
     assert seen.complaints == []
 
 

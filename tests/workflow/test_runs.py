@@ -35,7 +35,7 @@ def test_every_run_has_every_metric_in_the_table(finished_once: Project) -> None
     for row in rows:
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
         found.setdefault((row["dataset"], row["model"], row["learning_rate"], row["seed"]), set()).add(row["metric"])
-    classification, regression = {"accuracy", "macro_f1", "nll", "ece"}, {"rmse", "mae", "r2"}
+    classification, regression = {"accuracy", "macro_f1", "nll", "ece", "auroc"}, {"rmse", "mae", "r2"}
     density = {"neg_elbo", "reconstruction"}
     expected = {
         **{("tumours", "fnn", rate, seed): classification for rate in ("0.01", "0.03") for seed in "01"},
@@ -247,16 +247,21 @@ def test_snakemake_builds_its_own_report_with_all_figures(finished: Project) -> 
     assert {Path(name).name: text for name, text in content.items() if name.endswith(".svg")} == drawings
     page = content["report.html"].decode()
     categories = _read_variable(page, "categories")
-    assert sorted(categories["Figures"]) == ["confusions", "curves", "results"]
+    captions = {
+        "calibration": "as often as it says",
+        "confusions": "summed over the seeds",
+        "curves": "by epoch",
+        "ranking": "rank the samples",
+        "results": "dots are seeds",
+    }
+    assert sorted(categories["Figures"]) == sorted(captions)
     found = _read_variable(page, "results")
     for section, paths in categories["Figures"].items():
         for path in paths:
             entry = found[path]
             assert entry["name"].startswith(f"{section}-")
             assert entry["labels"] == {"experiment": "small", "figure": entry["name"][len(section) + 1 : -4]}
-            assert {"confusions": "summed over the seeds", "curves": "by epoch", "results": "dots are seeds"}[
-                section
-            ] in entry["caption"]
+            assert captions[section] in entry["caption"]
     assert {Path(path).name for paths in categories["Figures"].values() for path in paths} == drawings.keys()
     assert len(categories["Results"]["Other"]) == 2
 

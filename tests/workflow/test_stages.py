@@ -534,3 +534,39 @@ def test_a_failed_run_stands_in_the_report(failed: Place) -> None:
     assert good.train.id in rows
     assert bad.train.id not in rows
     assert "the loss was not finite" in (failed.folder / "results" / "failing" / "report.html").read_text()
+
+
+def test_groups_go_with_their_samples_from_the_file_to_the_report(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    region = generator.choice(["north", "south"], 300)
+    x = generator.normal(size=300)
+    target = (x + generator.normal(size=300) * (region == "south") > 0).astype(int)
+    rows = [f"{a:.4f},{b},{c}" for a, b, c in zip(x, region, target, strict=True)]
+    (tmp_path / "loans.csv").write_text("\n".join(["x,region,repaid", *rows]) + "\n")
+    table = {"kind": "csv", "path": str(tmp_path / "loans.csv"), "target": "repaid", "groups": "region"}
+    experiment = {
+        "name": "grouped",
+        "datasets": {"loans": {**table, "rows_per_shard": 70}},
+        "features": {"scaled": [{"kind": "standardize"}]},
+        "models": [{"kind": "linear", "features": "scaled"}],
+        "training": {"epochs": 2, "device": "cpu"},
+        "evaluation": {"bootstrap": 0},
+    }
+    place = Place.make(tmp_path, experiment)
+    place.call_all(*BEFORE_THE_REPORT)
+    (job,) = place.jobs("report")
+    (run,) = gather(jobs.Job(place.receipt(job))).runs
+    assert run.groups is not None
+    (shard,) = (artifact for artifact in place.plan.artifacts if artifact.stage == "shard")
+    path = artifact_path(place.root, "shard", shard.id) / STORE
+    store = xr.open_zarr(path)
+    test = store["source_row"].to_numpy()[store["split"].to_numpy() == 2]
+    (judged,) = (artifact for artifact in place.plan.artifacts if artifact.stage == "evaluate")
+    said = load_arrays(artifact_path(place.root, "evaluate", judged.id) / "predictions.safetensors")
+    predicted = said["probabilities"].argmax(axis=1)
+    assert run.groups.names == ("north", "south")
+    for code, name in enumerate(run.groups.names):
+        own = region[test] == name
+        assert run.groups.counts[code] == own.sum()
+        assert run.groups.scores["accuracy"][code] == np.mean(predicted[own] == target[test][own])
+        assert run.groups.scores["selection rate"][code] == np.mean(predicted[own])

@@ -12,10 +12,14 @@ import numpy as np
 
 from headrace import yaml_files
 from headrace.artifacts import artifact_path
+from headrace.calibration import measure_reliability
+from headrace.datasets.base import GROUP
 from headrace.digests import PICTURES
+from headrace.group_metrics import GroupScores, score_classes_by_group, score_numbers_by_group
 from headrace.jobs import Job, environment
 from headrace.metrics import confusion
 from headrace.provenance import read_json, read_manifest
+from headrace.ranking import thin, trace_precision_recall, trace_roc
 from headrace.registry import load_kind
 from headrace.results import SCALING, DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
 from headrace.stores.arrays import load_arrays
@@ -28,6 +32,8 @@ CONVERGENCE = ".convergence.json"
 """How files end that say how a step converged; PLACE-KIND comes before."""
 EXAMPLE = re.compile(r"[:;,.]? for example `")
 """What comes before the example in the documentation of a kind."""
+MAX_CURVE_POINTS = 200
+"""Of a ROC or precision-recall curve."""
 SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
 
 
@@ -141,7 +147,7 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         artifact=str(folder),
         flops_per_sample=evaluated["execution"].get("flops_per_sample"),
         seconds=trained["seconds"],
-        **_shown(judged, run["task"]),
+        **_shown(judged, run["task"], artifact_path(job.root, "shard", job.spec["shards"][run["dataset"]]) / STORE),
     )
 
 
@@ -160,16 +166,33 @@ def _split_step(path: Path) -> tuple[int, str]:
     return int(place), kind
 
 
-def _shown(folder: Path, task: str) -> dict[str, Any]:
-    """Confusion counts, or images and their reconstructions."""
+def _shown(folder: Path, task: str, data: Path) -> dict[str, Any]:
+    """Confusion counts and curves, or images and their reconstructions, and scores by group; `data` is the store."""
     arrays = load_arrays(folder / "predictions.safetensors")
+    grouped = {"groups": _score_groups(arrays, read_attributes(data))} if GROUP in arrays else {}
     if task == "classification":
-        probabilities = arrays["probabilities"]
-        return {"confusion": confusion(arrays["target"], probabilities.argmax(axis=1), probabilities.shape[1])}
+        target, probabilities = arrays["target"], arrays["probabilities"]
+        traced = {"roc": trace_roc, "precision_recall": trace_precision_recall}
+        curves = {name: trace(target, probabilities) for name, trace in traced.items()}
+        return {
+            "confusion": confusion(target, probabilities.argmax(axis=1), probabilities.shape[1]),
+            "reliability": measure_reliability(target, probabilities),
+            **{name: thin(curve, MAX_CURVE_POINTS) for name, curve in curves.items() if curve is not None},
+            **grouped,
+        }
     if task == "density" and arrays["inputs"].ndim == 3:
         images = np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1)
         return {"reconstructions": images, "traversals": read_traversals(folder / PICTURES)}
-    return {}
+    return grouped
+
+
+def _score_groups(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> GroupScores:
+    """Scores by group of a run that predicts classes or numbers; `said` are the attributes of its data."""
+    known = said["group_column"], said["group_names"], arrays[GROUP], arrays["target"]
+    if "probabilities" not in arrays:
+        return score_numbers_by_group(*known, arrays["prediction"])
+    probabilities = arrays["probabilities"]
+    return score_classes_by_group(*known, probabilities.argmax(axis=1), probabilities.shape[1])
 
 
 def read_traversals(path: Path) -> Traversals | None:

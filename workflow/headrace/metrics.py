@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.calibration import NUM_BINS, bins_of
+from headrace.ranking import prepare_auroc
 from headrace.statistics import BLOCK_MIB, FloatArray, percentile_interval, resample_weight_blocks
 
 IntArray = NDArray[np.int64]
@@ -26,7 +28,7 @@ Measure = Callable[[FloatArray], dict[str, FloatArray]]
 """Weights (resamples, samples) -> the value (resamples,) of each metric."""
 
 METRICS: Mapping[str, tuple[str, ...]] = {
-    "classification": ("accuracy", "macro_f1", "nll", "ece"),
+    "classification": ("accuracy", "macro_f1", "nll", "ece", "auroc"),
     "regression": ("rmse", "mae", "r2"),
     "density": ("neg_elbo", "reconstruction"),
     "next_step": ("nll", "perplexity"),
@@ -41,9 +43,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 }
 """Task -> the arrays that its metrics need; `compute` states their shapes."""
 
-HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "r2"})
-
-NUM_CALIBRATION_BINS = 15
+HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 """2.2e-16: a target with a smaller probability costs 36.04 nats instead of possibly infinitely many."""
@@ -106,7 +106,7 @@ def confusion(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> In
 
 
 def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
-    """Prepare accuracy, macro F1, negative log-likelihood and expected calibration error.
+    """Prepare accuracy, macro F1, negative log-likelihood, expected calibration error and area under the ROC curve.
 
     Macro F1 is the mean over all classes of the dataset; a class that is neither present nor predicted counts as 0.
     ECE is the gap between confidence and accuracy in 15 equal bins of the confidence in the predicted class, weighted
@@ -124,21 +124,22 @@ def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
     correct = (predicted == target).astype(np.float64)
     target_probability = probabilities[np.arange(len(target)), target]
     nll = -np.log(np.maximum(target_probability, SMALLEST_PROBABILITY))
-    edges = np.linspace(0, 1, NUM_CALIBRATION_BINS + 1)
-    by_bin = _Groups.of(np.searchsorted(edges, confidence, side="right") - 1, correct - confidence)
+    by_bin = _Groups.of(bins_of(confidence), correct - confidence)
     by_target, by_predicted, by_hit = _Groups.of(target), _Groups.of(predicted), _Groups.of(target, correct)
+    measure_auroc = prepare_auroc(target, probabilities)
 
     def measure(weights: FloatArray) -> dict[str, FloatArray]:
         """Every metric for each row of weights (resamples, samples)."""
         present = by_target.sum(weights, num_classes) + by_predicted.sum(weights, num_classes)
         hits = by_hit.sum(weights, num_classes)
         f1 = np.divide(2 * hits, present, out=np.zeros_like(hits), where=present > 0)
-        gap = np.abs(by_bin.sum(weights, NUM_CALIBRATION_BINS + 1))
+        gap = np.abs(by_bin.sum(weights, NUM_BINS + 1))
         return {
             "accuracy": _average(weights, correct),
             "macro_f1": f1.mean(axis=1),
             "nll": _average(weights, nll),
             "ece": gap.sum(axis=1) / weights.sum(axis=1),
+            "auroc": measure_auroc(weights),
         }
 
     return measure

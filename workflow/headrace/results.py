@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from headrace.calibration import Reliability
+from headrace.group_metrics import GroupScores
+from headrace.ranking import Curve
 from headrace.tries.usage import StageUsage
 
 SCALING = "scaling.json"
@@ -97,6 +100,14 @@ class RunResult:
     seconds: float | None = None
     confusion: np.ndarray | None = None
     """(classes, classes) counts on the test split; rows are the true classes."""
+    reliability: Reliability | None = None
+    """Confidence beside accuracy on the test split."""
+    roc: Curve | None = None
+    """Of the test split: hits over false alarms; of several classes their average."""
+    precision_recall: Curve | None = None
+    """Of the test split: precision over recall; of several classes their average."""
+    groups: GroupScores | None = None
+    """Scores on the test split by group, where the dataset names a column of groups."""
     reconstructions: tuple[np.ndarray, np.ndarray] | None = None
     """Some test inputs and their reconstructions, each (samples, height, width), in [0, 1]."""
     traversals: Traversals | None = None

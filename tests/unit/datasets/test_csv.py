@@ -250,3 +250,64 @@ def test_damaged_files_are_read_whole_or_refused(data):
 @given(damaged(gzip.compress(GOOD * 3, mtime=0)))
 def test_damaged_packed_files_are_read_whole_or_refused(data):
     read_or_refuse(data, "a.csv.gz", kind="csv")
+
+
+def test_groups_are_the_names_that_pandas_reads(tmp_path, frame, small_parts):
+    path = tmp_path / "a.csv"
+    frame.to_csv(path, index=False)
+    keys = {"kind": "csv", "path": str(path), "target": "colour", "columns": ("length", "count")}
+    blocks, source, survey = read_whole(tmp_path, **keys, groups="shape")
+    names = survey.attributes["group_names"]
+    assert names == sorted(set(frame["shape"]))
+    assert [names[code] for code in blocks["group"]] == frame["shape"].tolist()
+    assert source.attributes["group_column"] == "shape"
+    assert blocks["inputs"].shape == (ROWS, 2)
+    # Numbers name groups as well, sorted by value, and stay what they are where they are inputs too.
+    blocks, _, survey = read_whole(tmp_path, **keys, groups="count")
+    assert survey.attributes["group_names"] == [str(value) for value in range(-5, 5)]
+    np.testing.assert_array_equal(blocks["group"] - 5, frame["count"])
+    np.testing.assert_array_equal(blocks["inputs"][:, 1], frame["count"].astype(np.float32))
+
+
+def test_a_column_of_groups_is_no_input_unless_it_is_named(tmp_path, frame):
+    path = tmp_path / "a.csv"
+    frame[["length", "shape", "colour"]].to_csv(path, index=False)
+    keys = {"kind": "csv", "path": str(path), "target": "colour", "groups": "shape"}
+    assert read_whole(tmp_path, **keys)[2].attributes["feature_names"] == ["length"]
+    both = read_whole(tmp_path, **keys, columns=("shape", "length"))[0]
+    np.testing.assert_array_equal(both["inputs"][:, 0], coded(frame["shape"]))
+    np.testing.assert_array_equal(both["inputs"][:, 0], both["group"])
+
+
+def test_rows_without_a_group_are_dropped_or_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y,g\n" + "".join(f"{i},{i % 2},{'ab'[i % 2] if i != 7 else ''}\n" for i in range(12)))
+    keys = {"kind": "csv", "path": str(path), "target": "y", "groups": "g"}
+    for rule in ("error", "keep"):
+        with pytest.raises(InputError, match=r"line 9: column 'g': no value"):
+            read_whole(tmp_path, **keys, missing=rule)
+    with pytest.raises(InputError, match=r"line 9: column 'g': no value"):
+        read_whole(tmp_path, **keys, missing="keep", columns=("x", "g"))
+    blocks, _, _ = read_whole(tmp_path, **keys, missing="drop")
+    assert blocks["group"].tolist() == [i % 2 for i in range(12) if i != 7]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"groups": "sexe"}, r"^groups: .*a.csv: has no column 'sexe'; there are: x, y, g, n$"),
+        ({"groups": "n"}, r"^groups: .*a.csv: line 2: column 'n': more than 50 different names$"),
+        ({"groups": "g"}, r"^groups: .*a.csv: column 'g': every row is of the same group$"),
+    ],
+)
+def test_columns_that_make_no_groups_are_refused(tmp_path, keys, message):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y,g,n\n" + "".join(f"{i},{i % 2},same,n{i}\n" for i in range(60)))
+    with pytest.raises(InputError, match=message):
+        read_whole(tmp_path, kind="csv", path=str(path), target="y", **keys)
+
+
+@pytest.mark.parametrize("keys", [{"groups": "y", "target": "y"}, {"groups": "y"}])
+def test_groups_need_a_target_beside_them(keys):
+    with pytest.raises(ValueError, match=r"groups: .*allowed: a column beside that of the target"):
+        load_kind("datasets", "csv").model_validate({"kind": "csv", "path": "a.csv", **keys})

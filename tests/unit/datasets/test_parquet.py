@@ -183,3 +183,26 @@ def good_file() -> bytes:
 @given(damaged(good_file()))
 def test_damaged_files_are_read_whole_or_refused(data):
     read_or_refuse(data, "a.parquet", kind="parquet", target="y")
+
+
+@pytest.mark.parametrize("column", ["shape", "size", "wet", "grade"])
+def test_groups_are_the_names_that_pandas_reads(tmp_path, frame, monkeypatch, column):
+    monkeypatch.setattr(parquet_tables, "PART_BYTES", 4 * 8 * 60)
+    path = tmp_path / "a.parquet"
+    frame.to_parquet(path, row_group_size=150)
+    keys = {"kind": "parquet", "path": str(path), "target": "price", "columns": ("length",), "groups": column}
+    blocks, _, survey = read_whole(tmp_path, **keys)
+    names = survey.attributes["group_names"]
+    read = [str(value).lower() if column == "wet" else str(value) for value in frame[column]]
+    assert [names[code] for code in blocks["group"]] == read
+    assert len(names) == frame[column].nunique()
+
+
+def test_fractions_name_groups_too(tmp_path):
+    path = tmp_path / "a.parquet"
+    frame = pd.DataFrame({"x": np.arange(12.0), "y": np.arange(12) % 2, "dose": np.tile([0.5, 2.0, 10.0], 4)})
+    frame.to_parquet(path)
+    keys = {"kind": "parquet", "path": str(path), "target": "y", "groups": "dose"}
+    blocks, _, survey = read_whole(tmp_path, **keys)
+    assert survey.attributes["group_names"] == ["0.5", "2", "10"]
+    assert blocks["group"].tolist() == [0, 1, 2] * 4

@@ -116,6 +116,52 @@ def test_predictions_are_in_the_units_of_the_data(made: Made) -> None:
     assert 100 < found.mean() < 200
 
 
+# Attributions
+
+
+@pytest.mark.parametrize("model", ["reduced", "raw", "numbers", "cnn", "rnn"])
+def test_shares_of_every_input_come_beside_the_same_predictions(made: Made, model: str) -> None:
+    found = predict(made, model, made.features(model), "--split", "test", "--attribute")
+    plain = predict(made, model, made.features(model), "--split", "test")
+    assert found.keys() - plain.keys() == {"attribution", "attribution_error"}
+    for name, values in plain.items():
+        assert np.array_equal(found[name], values), name
+    inputs = inputs_of(made.features(model))
+    assert found["attribution"].shape == inputs.shape
+    assert found["attribution"].dtype == np.float32
+    assert np.abs(found["attribution"]).sum() > 0
+    assert (found["attribution"][inputs == 0] == 0).all()
+
+
+def test_shares_of_a_number_are_in_its_units(made: Made, tmp_path: Path) -> None:
+    found = predict(made, "numbers", made.features("numbers"), "--split", "test", "--attribute")
+    # Scaled to 0: the mean of the training split.
+    np.save(tmp_path / "mean.npy", inputs_of(made.shards("numbers"), "train").mean(axis=0, dtype=np.float64)[None])
+    origin = predict(made, "numbers", tmp_path / "mean.npy")["prediction"][0, 0]
+    explained = found["prediction"][:, 0] - origin
+    sums = found["attribution"].sum(axis=1) - found["attribution_error"]
+    np.testing.assert_allclose(sums, explained, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        ("ragged", ["--attribute", "--output", "a.npz"], "the run reads ragged inputs; allowed: dense measurements"),
+        ("sparse", ["--attribute", "--output", "a.npz"], "the run reads sparse inputs; allowed: dense measurements"),
+        ("letters", ["--attribute", "--output", "a.npz"], "the run reads codes; allowed: dense measurements"),
+        ("vae", ["--attribute", "--output", "a.npz"], "trained for density; allowed: classification, or one number"),
+        ("raw", ["--attribute", "--output", "a.csv"], "needs --output FILE.npz"),
+        ("raw", ["--attribute"], "needs --output FILE.npz"),
+    ],
+)
+def test_what_has_no_shares_is_refused_in_a_line(
+    made: Made, capsys: pytest.CaptureFixture[str], model: str, options: list[str], words: str
+) -> None:
+    line = refused(capsys, made.folder(model), made.features(model), *options)
+    assert line.startswith("--attribute: ")
+    assert words in line
+
+
 # Tables
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import operator
 import os
 import sys
 from pathlib import Path
 
 from headrace.commands.base import Add
+from headrace.errors import InputError
 
 
 def register(add: Add) -> None:
@@ -23,6 +25,8 @@ def register(add: Add) -> None:
     command.add_argument("--split", metavar="NAME", help="of an artifact: train, validation or test; all if not given")
     what = "write there instead of to standard output, as .csv or .npz"
     command.add_argument("--output", type=Path, metavar="FILE", help=what)
+    what = "add what each input contributes to its prediction, by integrated gradients; into an .npz only"
+    command.add_argument("--attribute", action="store_true", help=what)
     command = add("export", export, "write a run that was trained as a program that needs nothing of Headrace")
     _add_run(command)
     what = "a program of torch.export, which torch alone runs, or onnx"
@@ -39,15 +43,21 @@ def _add_run(command: argparse.ArgumentParser) -> None:
 def predict(options: argparse.Namespace) -> int:
     """Print or write what a run predicts."""
     _use_one_thread()
-    from headrace.inference import predictions
+    from headrace.inference import attributions, predictions
     from headrace.inference.new_data import find_run, open_data
     from headrace.plan import Site
 
     predictions.refuse_suffix(options.output, predictions.SUFFIXES)
+    if options.attribute and (options.output is None or options.output.suffix != ".npz"):
+        raise InputError("--attribute: needs --output FILE.npz")
     run = find_run(options.run_name, Site.of({"artifacts": options.artifacts}).artifacts)
     parts = open_data(run, options.data, options.split)
     num_rows = sum(len(part.numbers) for part in parts)
-    batches = predictions.predict_all(predictions.open_run(run), parts)
+    trained = predictions.open_run(run)
+    batches = predictions.predict_all(trained, parts)
+    if options.attribute:
+        attributions.refuse_run(trained)
+        batches = map(operator.or_, batches, attributions.attribute_all(trained, parts))
     predictions.write_predictions(batches, num_rows, run.class_names, options.output)
     if options.output is not None:
         print(f"written: {options.output}: {num_rows} rows", file=sys.stderr)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 INPUTS = "inputs"
 TARGET = "target"
+GROUP = "group"
 SAMPLE = "sample"
 SPLIT_KEY = "split_key"
 """In a survey's index: (samples,) what `split.column`, or the data themselves, say of each: numbers that tell groups

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COMPUTES = (
     "formats.columns",
     "formats.delimited",
+    "formats.group_columns",
     "formats.labels",
     "formats.lines",
     "formats.split_keys",

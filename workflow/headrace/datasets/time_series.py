@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COMPUTES = (
     "formats.columns",
     "formats.delimited",
+    "formats.group_columns",
     "formats.labels",
     "formats.lines",
     "formats.series",

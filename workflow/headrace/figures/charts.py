@@ -50,7 +50,7 @@ def draw_seeds(comparison: Comparison, colours: Mapping[str, str]) -> Spec | Non
     tables = _tabulate_seeds(comparison, shown)
     if not tables["seeds"]:
         return None
-    keys = [_make_key(position, candidate.model, candidate.setting) for position, candidate in enumerate(shown)]
+    keys = [make_key(position, candidate.model, candidate.setting) for position, candidate in enumerate(shown)]
     labels = alt.Axis(labelExpr=NAME_OF_KEY, labelLineHeight=15, ticks=False, domain=False, title=None)
     y = alt.Y("key:N", sort=keys, axis=labels, scale=alt.Scale(domain=keys, paddingInner=0.3, paddingOuter=0.15))
     fill = alt.Scale(domain=keys, range=[colours[candidate.name] for candidate in shown])
@@ -72,7 +72,7 @@ def draw_seeds(comparison: Comparison, colours: Mapping[str, str]) -> Spec | Non
     return finish(chart.properties(width="container", height=height), words, tables)
 
 
-def _make_key(position: int, *lines: str) -> str:
+def make_key(position: int, *lines: str) -> str:
     """Return a name for a scale: with its number in front it's unique and never a word like `constructor`.
 
     Vega keeps some domains in plain objects, in which such a word is taken. An axis shows the key by NAME_OF_KEY.
@@ -94,7 +94,7 @@ def _tabulate_seeds(comparison: Comparison, candidates: Sequence[Candidate]) -> 
     """Return the dots, their intervals, the means and their bands; what isn't finite has no place to be drawn at."""
     tables: dict[str, list[Row]] = {"bands": [], "rules": [], "seeds": [], "means": []}
     for number, candidate in enumerate(candidates):
-        named = {"key": _make_key(number, candidate.model, candidate.setting), "model": candidate.name}
+        named = {"key": make_key(number, candidate.model, candidate.setting), "model": candidate.name}
         for position, (run, metric) in enumerate(candidate.values(comparison.metric, comparison.split)):
             value, low, high = float(metric.value), float(metric.low), float(metric.high)
             texts = {"seed": str(run.seed), "run": run.id, "exact": repr(value)}
@@ -222,9 +222,9 @@ def sum_confusions(candidate: Candidate) -> NDArray[Any] | None:
 def draw_confusion(counts: NDArray[Any], class_names: Sequence[str], model: str, dataset: str) -> Spec:
     """Draw a confusion matrix: true classes down, predicted classes across, shaded by the share of the true class."""
     num_classes = len(counts)
-    names = _name_classes(class_names, num_classes)
+    names = name_classes(class_names, num_classes)
     few = num_classes <= MAX_COUNTED_CLASSES
-    keys = [_make_key(position, name) for position, name in enumerate(names)]
+    keys = [make_key(position, name) for position, name in enumerate(names)]
     angle = -45 if max(map(len, names)) > 3 else 0
     shared: dict[str, Any] = {"ticks": False, "domain": False, "labelOverlap": not few, "labelExpr": NAME_OF_KEY}
     base = alt.Chart(alt.NamedData("counts")).encode(
@@ -249,8 +249,8 @@ def _tabulate_confusion(counts: NDArray[Any], names: Sequence[str]) -> list[Row]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return [
         {
-            "row": _make_key(true, names[true]),
-            "column": _make_key(predicted, names[predicted]),
+            "row": make_key(true, names[true]),
+            "column": make_key(predicted, names[predicted]),
             "true class": names[true],
             "predicted class": names[predicted],
             "count": int(counts[true, predicted]),
@@ -262,7 +262,7 @@ def _tabulate_confusion(counts: NDArray[Any], names: Sequence[str]) -> list[Row]
     ]
 
 
-def _name_classes(class_names: Sequence[str], num_classes: int) -> list[str]:
+def name_classes(class_names: Sequence[str], num_classes: int) -> list[str]:
     """Return one name per class, all different, so that no two classes share a row."""
     if len(class_names) != num_classes:
         return [str(position) for position in range(num_classes)]

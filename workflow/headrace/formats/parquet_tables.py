@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.blocks import Blocks
-from headrace.datasets.base import INPUTS, TARGET, Source, SourceFile, Survey
+from headrace.datasets.base import GROUP, INPUTS, TARGET, Source, SourceFile, Survey
 from headrace.errors import InputError
 from headrace.formats.columns import Column, Names, Numbers, Where, names_of
 from headrace.formats.table_arrays import TableArrays
@@ -117,7 +117,7 @@ class Reader:
         """`wanted` columns of a table whose target and split column the spec names."""
         self._wanted, self._missing = list(wanted), spec.missing_values
         # Whole numbers in these are names or times, which must not be rounded.
-        self._exact = {name for name in (spec.target, spec.split.column, *spec.categories) if name is not None}
+        self._exact = {*spec.beside_inputs, *spec.categories}
 
     def batches(
         self, path: Path, name: str, groups: Sequence[int], rows: range | None = None
@@ -213,8 +213,8 @@ class ParquetSource(Source):
         self._spec = spec
         self._arrays = TableArrays(survey.info, survey.attributes, spec.target, spec.missing)
         self._columns = {INPUTS: survey.attributes["feature_names"], TARGET: [spec.target] if spec.target else []}
-        others = [name for name in (spec.target, spec.split.column) if name is not None]
-        self._all = list(dict.fromkeys([*self._columns[INPUTS], *others]))
+        self._columns[GROUP] = [] if spec.groups is None else [spec.groups]
+        self._all = list(dict.fromkeys([*self._columns[INPUTS], *spec.beside_inputs]))
         self._names = [str(file.path) for file in files]
         self._paths = [file.path.absolute() for file in files]
         self._table = survey.index["parts"]

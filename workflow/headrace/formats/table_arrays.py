@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from headrace.blocks import Block
-from headrace.datasets.base import INPUTS, TARGET, DataInfo
+from headrace.datasets.base import GROUP, INPUTS, TARGET, DataInfo
 from headrace.errors import InputError
 from headrace.formats.columns import NO_NAME, Column, Names, Where, drop_missing, refuse_unusable
+from headrace.formats.group_columns import group_codes
 from headrace.formats.labels import class_codes, codes_of
 from headrace.stores.layout import Variable
 
@@ -26,25 +27,31 @@ class TableArrays:
             for name, names in attributes["categories"].items()
         }
         self._target, self._missing = target, missing
+        self._group: str | None = attributes.get("group_column")
+        self._groups = {name: code for code, name in enumerate(attributes.get("group_names", ()))}
         self._classes = class_codes(info.class_names) if info.class_names else None
 
     def variables(self) -> dict[str, Variable]:
         """What there is."""
         inputs = Variable(("feature",), (len(self._features),), "float32")
-        if self._target is None:
-            return {INPUTS: inputs}
-        return {INPUTS: inputs, TARGET: Variable((), (), "float32" if self._classes is None else "int64")}
+        found = {INPUTS: inputs}
+        if self._target is not None:
+            found[TARGET] = Variable((), (), "float32" if self._classes is None else "int64")
+        if self._group is not None:
+            found[GROUP] = Variable((), (), "int16")
+        return found
 
     @property
     def numbers(self) -> set[str]:
         """Columns that may be read as numbers."""
-        named = {self._target} if self._classes is not None else set()
+        named = {self._group, *([self._target] if self._classes is not None else [])}
         chosen = {*self._features, *([self._target] if self._target is not None else [])}
         return {name for name in chosen if name not in self._codes and name not in named}
 
     def blocks(self, columns: Mapping[str, Column], where: Where, names: Sequence[str]) -> dict[str, Block]:
         """The variables asked for. Raises InputError for what the survey did not meet."""
-        columns, rows = drop_missing(columns, self._missing, where, self._features)
+        inputs_named = [name for name in self._features if name != self._group]
+        columns, rows = drop_missing(columns, self._missing, where, inputs_named)
 
         def place(row: int) -> str:
             return where(int(rows[row]))
@@ -61,6 +68,8 @@ class TableArrays:
                 blocks[TARGET] = _as_float32(column, self._target, place)
             else:
                 blocks[TARGET] = codes_of(column, self._classes, self._target, place)
+        if GROUP in names and self._group is not None:
+            blocks[GROUP] = group_codes(columns[self._group], self._groups, self._group, place)
         return blocks
 
     def _input(self, name: str, column: Column, where: Where) -> np.ndarray:

@@ -17,15 +17,18 @@ class TableDataset(FileDataset):
     target: ColumnName | None = None
     """The column to predict; without it there is nothing to predict."""
     columns: Annotated[tuple[ColumnName, ...], Field(min_length=1)] | None = None
-    """The columns that are inputs, in this order; by default all but `target` and `split.column`."""
+    """The columns that are inputs, in this order; by default all but `target`, `split.column` and `groups`."""
+    groups: ColumnName | None = None
+    """A column of names, 50 at most, such as a region or a sex: the report tells how good every model is for each of
+    them, and how far they lie apart. It is an input where `columns` names it, and only there."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What the target is. `auto`: text, booleans and whole numbers are classes, fractions are numbers to predict; more
     than 100 different whole numbers need to be told."""
     missing: Literal["error", "drop", "keep"] = "error"
     """What to do with a row that lacks a value in a column that is read: `error` refuses the file, `drop` leaves the
     row out. `keep` takes it in where a measurement is lacking, as NaN that a step such as `impute` must fill; it still
-    refuses a row without its target or its value in `split.column`, and one without a name in a column of categories:
-    a word for it that is not in `missing_values` is a category as any other."""
+    refuses a row without its target or its value in `split.column` or `groups`, and one without a name in a column of
+    categories: a word for it that is not in `missing_values` is a category as any other."""
     missing_values: tuple[str, ...] = ("", "NA", "NaN", "nan", "null")
     """Fields that stand for no value."""
     numbers: tuple[ColumnName, ...] = ()
@@ -48,6 +51,15 @@ class TableDataset(FileDataset):
         for key, name in (("target", self.target), ("split.column", self.split.column)):
             if name is not None and name in (*(self.columns or ()), *self.numbers, *self.categories):
                 raise ValueError(f"{key}: {name!r} can be no input column at the same time")
+        if self.groups is not None and self.target in (None, self.groups):
+            what = "needs a `target`" if self.target is None else f"{self.groups!r} is the target"
+            raise ValueError(f"groups: {what}; allowed: a column beside that of the target")
         if self.target is not None and self.target == self.split.column and self.split.by == "source":
             raise ValueError("target: the column that names the splits cannot be predicted")
         return self
+
+    @property
+    def beside_inputs(self) -> list[str]:
+        """The columns that are read for something else."""
+        names = (self.target, self.split.column, self.groups)
+        return list(dict.fromkeys(name for name in names if name is not None))

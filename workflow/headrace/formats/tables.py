@@ -22,6 +22,7 @@ from headrace.formats.columns import (
     shorten,
     sort_names,
 )
+from headrace.formats.group_columns import GroupSurvey
 from headrace.formats.labels import ENOUGH, NEARLY_ALL, LabelSurvey
 from headrace.formats.split_keys import SplitKeys
 from headrace.formats.table_keys import TableDataset
@@ -32,16 +33,19 @@ MAX_ALL_NAMES = 1_000_000
 
 def choose_columns(spec: TableDataset, names: Sequence[str], file: str) -> list[str]:
     """The columns that are inputs. Raises InputError for a key that names a column which is not there."""
-    keys = {"target": [spec.target], "split.column": [spec.split.column], "columns": spec.columns or ()}
-    keys |= {"numbers": spec.numbers, "categories": spec.categories}
+    keys: dict[str, Sequence[str | None]] = {
+        "target": [spec.target],
+        "split.column": [spec.split.column],
+        "groups": [spec.groups],
+    }
+    keys |= {"columns": spec.columns or (), "numbers": spec.numbers, "categories": spec.categories}
     for key, wanted in keys.items():
         for name in wanted:
             if name is not None and name not in names:
                 raise InputError(f"{key}: {file}: has no column {name!r}; there are: {list_names(names)}")
-    others = {spec.target, spec.split.column}
-    chosen = [name for name in (spec.columns or names) if spec.columns or name not in others]
+    chosen = [name for name in (spec.columns or names) if spec.columns or name not in spec.beside_inputs]
     if not chosen:
-        raise InputError(f"{file}: has no column besides those of the target and of the split")
+        raise InputError(f"{file}: has no column besides those of the target, of the split and of groups")
     return chosen
 
 
@@ -73,13 +77,13 @@ class TableSurvey:
         self._labels = LabelSurvey(spec.target, spec.task) if spec.target is not None else None
         column = spec.split.column
         self._keys = SplitKeys(spec.split.by, column) if column is not None else None
+        self._groups = GroupSurvey(spec.groups) if spec.groups is not None else None
         self.num_rows = 0
 
     @property
     def wanted(self) -> list[str]:
         """Every column that is read."""
-        others = [name for name in (self._spec.target, self._spec.split.column) if name is not None]
-        return list(dict.fromkeys([*self._inputs, *others]))
+        return list(dict.fromkeys([*self._inputs, *self._spec.beside_inputs]))
 
     def restarted(self, columns: Sequence[str]) -> TableSurvey:
         """A new survey that keeps the names of these columns from the first row on."""
@@ -93,11 +97,15 @@ class TableSurvey:
         found = {name for name, found in self._inputs.items() if found.text is None}
         if self._spec.target is not None and self._labels is not None and self._labels.only_numbers:
             found.add(self._spec.target)
-        return (found if guess is None else found & guess) - {self._spec.split.column, *self._spec.categories}
+        return (found if guess is None else found & guess) - {
+            self._spec.split.column,
+            self._spec.groups,
+            *self._spec.categories,
+        }
 
     def add(self, columns: Mapping[str, Column], where: Where) -> int:
         """Note a block; how many of its rows are kept. Raises InputError naming file and row."""
-        columns, rows = drop_missing(columns, self._spec.missing, where, self._inputs)
+        columns, rows = drop_missing(columns, self._spec.missing, where, self._inputs.keys() - {self._spec.groups})
 
         def place(row: int) -> str:
             return where(int(rows[row]))
@@ -110,6 +118,8 @@ class TableSurvey:
             self._labels.add(columns[self._spec.target], place)
         if self._keys is not None and self._spec.split.column is not None:
             self._keys.add(columns[self._spec.split.column], place)
+        if self._groups is not None and self._spec.groups is not None:
+            self._groups.add(columns[self._spec.groups], place)
         self.num_rows += len(rows)
         return len(rows)
 
@@ -194,7 +204,8 @@ class TableSurvey:
             has_missing=any(found.absent is not None for found in self._inputs.values()),
             **(target.info() if target is not None else {}),
         )
-        return Survey(info, arrays, {"feature_names": list(self._inputs), "categories": categories})
+        groups = self._groups.finish() if self._groups is not None else {}
+        return Survey(info, arrays, {"feature_names": list(self._inputs), "categories": categories, **groups})
 
 
 def _present(column: Column, where: Where) -> tuple[Column, Where]:

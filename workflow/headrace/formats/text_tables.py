@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headrace.blocks import Blocks
-from headrace.datasets.base import INPUTS, TARGET, Source, SourceFile, Survey
+from headrace.datasets.base import GROUP, INPUTS, TARGET, Source, SourceFile, Survey
 from headrace.errors import InputError
 from headrace.formats.delimited import Dialect, Parser, take_header
 from headrace.formats.lines import Encoding, Lines, Parts, PartTable, read_parts, unpack
@@ -88,9 +88,9 @@ class DelimitedSource(Source):
         self._arrays = TableArrays(survey.info, attributes, spec.target, spec.missing)
         self._dialect, self._header = dialect, attributes.pop("header")
         self._columns = {INPUTS: attributes["feature_names"], TARGET: [] if spec.target is None else [spec.target]}
+        self._columns[GROUP] = [] if spec.groups is None else [spec.groups]
         # Rows are left out for what any column lacks: then all are needed, whatever is asked for.
-        split = [] if spec.split.column is None else [spec.split.column]
-        self._always = [*self._columns[INPUTS], *self._columns[TARGET], *split] if spec.missing == "drop" else []
+        self._always = [*self._columns[INPUTS], *spec.beside_inputs] if spec.missing == "drop" else []
         names = [str(file.path) for file in files]
         self._parts = Parts(names, unpack(files, scratch), survey.index["parts"], encoding)
         self.borders = survey.index["borders"]

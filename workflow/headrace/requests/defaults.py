@@ -49,6 +49,9 @@ JUDGED_TOGETHER = 1024
 """Samples in a batch that is validated or evaluated."""
 RESAMPLED_PER_S = 2e7
 """Samples that a second of bootstrapping counts."""
+RANKED_PER_S = 1e8
+"""Samples x classes that a second of bootstrapping ranks, up to `ranking.MAX_RESAMPLED_CLASSES`."""
+MAX_RANKED = 100
 ARRAYS_OF_NODES = 4
 """Arrays in float64 with the features of all nodes that a step on a graph holds at once."""
 PASSES_PER_STEP = 10
@@ -119,7 +122,8 @@ def default_requests(plan: Plan | None, stated: Stated | None = None) -> Request
         shard       30 + the dataset at 50 MiB/s
         preprocess  30 + the dataset, and 10 passes over it for each step, at 50 MiB/s
         train       30 + runs x epochs x (training and validation splits) at 1 MiB/s
-        evaluate    30 + runs x (validation and test splits) at 1 MiB/s, and 20 million resampled samples a second
+        evaluate    30 + runs x (validation and test splits) at 1 MiB/s, and 20 million resampled samples a second;
+                    of up to 100 classes, 100 million resampled samples x classes a second too
     """
     requests = {rule: dict(WITHOUT_PLAN[rule.partition("_")[0]]) for rule in list_rules()}
     if plan is None:
@@ -208,10 +212,12 @@ class Sizes:
         data = self._behind(job.artifacts[0].inputs["run"])
         mib = data.of("validation", "test")
         resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
-        seconds = len(job.artifacts) * (mib / TRAINING_MIB_PER_S + resampled / RESAMPLED_PER_S)
         training = [artifact.inputs["run"].spec["training"] for artifact in job.artifacts]
         run = job.artifacts[0].inputs["run"]
         shapes = run.spec["shapes"]
+        ranked = resampled * shapes["outputs"] if shapes["task"] == "classification" else 0
+        judging = resampled / RESAMPLED_PER_S + (ranked / RANKED_PER_S if shapes["outputs"] <= MAX_RANKED else 0)
+        seconds = len(job.artifacts) * (mib / TRAINING_MIB_PER_S + judging)
         outputs = 2 if shapes["task"] == NEXT_STEP else shapes["outputs"] or math.prod(shapes["inputs"])
         predicted = 8 * outputs * (data.samples["validation"] + data.samples["test"]) / MIB
         held = (

@@ -11,6 +11,7 @@ import torch
 
 from headrace.batches import Split, open_split
 from headrace.digests import PICTURES
+from headrace.inference.grouping import read_groups
 from headrace.inference.latents import traverse
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
 from headrace.jobs import Job, Making, Task, making
@@ -24,11 +25,14 @@ COMPUTES = (
     "ahead",
     "batches",
     "blocks",
+    "calibration",
     "epochs",
+    "inference.grouping",
     "inference.latents",
     "inference.trained",
     "metrics",
     "models.base",
+    "ranking",
     "statistics",
     "stores.arrays",
     "stores.foreign",
@@ -80,7 +84,8 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
         )
         metrics += [{"split": split} | {key: _finite(value) for key, value in metric.items()} for metric in judged]
         if split == "test":
-            save_arrays(work.folder / "predictions.safetensors", outputs | shown)
+            groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
+            save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
             if pictures := traverse(trained, data[split].in_order(BATCH_SIZE)):
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, ", ".join(f"{m['metric']} {m['value']:.4g}" for m in judged))
