@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -46,7 +46,7 @@ def draw_speed_up(stage: str, seconds: Mapping[int, Sequence[float]], law: Law) 
 
 def _tabulate_laws(law: Law, last: int) -> list[Row]:
     workers = [last ** (place / (NUM_POINTS - 1)) for place in range(NUM_POINTS)]
-    laws = (lambda count: count, law.speed_up, law.scaled_speed_up)
+    laws: Sequence[Callable[[float], float]] = (float, law.speed_up, law.scaled_speed_up)
     return [
         {
             "law": kind,
