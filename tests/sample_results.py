@@ -13,7 +13,7 @@ from headrace.calibration import measure_reliability
 from headrace.config import Training
 from headrace.figures.comparisons import Comparison, compare
 from headrace.ranking import thin, trace_precision_recall, trace_roc
-from headrace.results import DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
+from headrace.results import DatasetResult, FitTrace, MetricValue, ReferenceResult, Results, RunResult, Traversals
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 """What a field would hold that wants to be run instead of read."""
@@ -211,6 +211,18 @@ def make_trace(values: Sequence[float], **changes: Any) -> FitTrace:
     return dataclasses.replace(fit, **changes)
 
 
+def make_references() -> list[ReferenceResult]:
+    """Return what needs no training to classify the digits."""
+    noise = np.random.default_rng(1)
+    frequent = {"accuracy": 0.1, "macro_f1": 0.018, "nll": 2.303, "ece": 0.0}
+    nearest = {"accuracy": 0.9307, "macro_f1": 0.9302}
+    about = {"most_frequent": "class frequencies of training", "nearest_neighbour": "1,000 of 3,500 training samples"}
+    return [
+        ReferenceResult(name, "digits", "classification", "pixels", about[name], make_metrics(values, noise))
+        for name, values in (("most_frequent", frequent), ("nearest_neighbour", nearest))
+    ]
+
+
 def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:
     """Return results with everything around them."""
     results = Results(
@@ -337,7 +349,8 @@ def hostile() -> Results:
     around |= {"short_yaml": HOSTILE, "repository": {"commit": HOSTILE, "num_changed": 1, "num_unknown": 0}}
     around |= {"families": {HOSTILE: HOSTILE}, "features": {HOSTILE: [{"kind": HOSTILE, HOSTILE: HOSTILE}]}}
     fit = make_trace([0.5, 0.4], kind=HOSTILE, measure=HOSTILE, **names)
-    return make_results(runs, [dataset], **{**texts, **around}, traces=[fit])
+    references = [dataclasses.replace(each, name=HOSTILE, about=HOSTILE, **names) for each in make_references()]
+    return make_results(runs, [dataset], **{**texts, **around}, traces=[fit], references=references)
 
 
 def only(runs: Sequence[RunResult]) -> Comparison:

@@ -12,8 +12,9 @@ from typing import Any
 
 from headrace.artifacts import artifact_path, receipt_path
 from headrace.jobs import Job
-from headrace.plan import Plan, Run, Site
+from headrace.plan import Plan, Site
 from headrace.reading import check_experiment
+from headrace.runs import Run
 from headrace.workers import Workers
 
 PLAYS = Path(__file__).parents[1] / "configs/data/plays.txt"
@@ -78,7 +79,10 @@ class Made:
         return artifact_path(self.root, features.stage, features.id)
 
     def shards(self, model: str) -> Path:
-        return artifact_path(self.root, "shard", self.plan.shards[self.run(model).dataset].id)
+        return self.shards_of(self.run(model).dataset)
+
+    def shards_of(self, dataset: str) -> Path:
+        return artifact_path(self.root, "shard", self.plan.shards[dataset].id)
 
     def evaluation(self, model: str) -> Path:
         return artifact_path(self.root, "evaluate", self.run(model).evaluate.id)

@@ -8,6 +8,7 @@ import math
 from headrace.figures.answers import answer, find_problems
 from headrace.figures.charts import draw_seeds
 from headrace.figures.comparisons import compare
+from headrace.results import MetricValue, ReferenceResult, RunResult
 from sample_results import broken_quickstart, exact_runs, make_results, only, two_datasets
 
 
@@ -108,3 +109,51 @@ def test_nothing_finished_is_no_answer():
     comparison = only(runs)
     assert answer(comparison).headline.startswith("No answer")
     assert draw_seeds(comparison, {}) is None
+
+
+def beside(runs: list[RunResult], **values: float):
+    """The answer of some runs beside predictors that need no training."""
+    found = tuple(
+        ReferenceResult(name, "digits", "classification", "raw", "", [MetricValue("accuracy", "test", value, 0, 1)])
+        for name, value in values.items()
+    )
+    return answer(dataclasses.replace(only(runs), references=found))
+
+
+def test_a_model_no_better_than_a_constant_is_no_answer():
+    runs = [*exact_runs("fnn", [0.60, 0.61, 0.62]), *exact_runs("cnn", [0.10, 0.11, 0.12])]
+    for value in (0.61, 0.7):
+        said = beside(runs, most_frequent=value, nearest_neighbour=0.3)
+        assert said.headline == "No model is better than always predicting the most frequent class."
+        assert not said.is_clear
+        assert said.sentences[:2] == (f"That alone reaches {value:.3f} in accuracy.", "fnn is best.")
+
+
+def test_a_model_is_held_against_the_best_of_what_needs_no_training():
+    runs = [*exact_runs("fnn", [0.97, 0.98, 0.99]), *exact_runs("cnn", [0.80, 0.81, 0.82])]
+    said = beside(runs, most_frequent=0.2, nearest_neighbour=0.9)
+    assert said.headline == "fnn is best."
+    assert said.is_clear
+    assert said.sentences[-1] == (
+        "fnn is better than copying the class of the nearest training sample, which reaches 0.900 without training."
+    )
+    assert "fnn is not clearly better than copying" in beside(runs, nearest_neighbour=0.975).sentences[-1]
+
+
+def test_a_reference_is_never_a_model():
+    runs = [*exact_runs("fnn", [0.6, 0.6]), *exact_runs("cnn", [0.1, 0.1])]
+    said = beside(runs, nearest_neighbour=0.99)
+    assert said.headline == "No model is better than copying the class of the nearest training sample."
+    assert said.sentences[2].startswith("fnn has the best mean accuracy")
+
+
+def test_lower_is_better_of_references_too():
+    comparison = next(comparison for comparison in compare(two_datasets()) if comparison.task == "regression")
+    metrics = [[MetricValue("rmse", "test", value, value, value)] for value in (70.0, 50.0)]
+    found = tuple(
+        ReferenceResult(name, "diabetes", "regression", "raw", "", values)
+        for name, values in zip(("mean", "last_value"), metrics, strict=True)
+    )
+    said = answer(dataclasses.replace(comparison, references=found))
+    assert said.headline == "No model is better than repeating the last value."
+    assert "which reaches 70" in answer(dataclasses.replace(comparison, references=found[:1])).sentences[-1]

@@ -57,7 +57,7 @@ def test_every_stage_and_the_report_are_summed_up(plan, tmp_path):
         "shard: 1 artifacts in 1 jobs, 0 done",
         "preprocess: 1 artifacts in 1 jobs, 0 done",
         "train: 3 artifacts in 2 jobs, 0 done",
-        "evaluate: 3 artifacts in 2 jobs, 0 done",
+        "evaluate: 4 artifacts in 2 jobs, 0 done",
         f"3 runs; the report goes to {tmp_path / 'results' / 'small' / 'report.html'}",
     ]
 

@@ -82,7 +82,8 @@ def test_there_is_a_run_for_every_model_point_seed_and_dataset():
         "shard": 2,
         "preprocess": 2,
         "train": 12,
-        "evaluate": 12,
+        # Two of them are the references of both datasets.
+        "evaluate": 12 + 2,
     }
 
 
@@ -149,7 +150,45 @@ def test_one_learning_rate_changes_only_its_runs():
 def test_what_all_runs_are_trained_with_changes_all_runs_and_no_data(path, to):
     before, after = plan_of(), plan_of(changed(*path, to=to))
     assert ids(before, "shard", "preprocess") == ids(after, "shard", "preprocess")
-    assert not ids(before, "train", "evaluate") & ids(after, "train", "evaluate")
+    references = {("evaluate", reference.evaluate.id) for reference in before.references}
+    assert ids(before, "train", "evaluate") & ids(after, "train", "evaluate") == references
+    assert len(references) == 2
+
+
+def test_references_follow_from_data_features_and_evaluation():
+    def identities(plan):
+        return {(each.dataset, each.task): each.evaluate.identity for each in plan.references}
+
+    usual = identities(plan_of())
+    assert set(usual) == {("digits", "classification"), ("table", "classification")}
+    more = changed("models", to=[*BASE["models"], {"kind": "cnn", "datasets": ["digits"]}])
+    assert identities(plan_of(more)) == usual
+    other = identities(plan_of(changed("datasets", "table", to={"kind": "breast_cancer", "split": {"seed": 1}})))
+    assert {key for key in usual if usual[key] != other[key]} == {("table", "classification")}
+    for data in (
+        changed("features", "scaled", 0, to={"kind": "standardize", "per": "all"}),
+        changed("evaluation", "bootstrap", to=20),
+    ):
+        assert not set(usual.values()) & set(identities(plan_of(data)).values())
+
+
+def test_references_prefer_features_with_distances():
+    data = changed("datasets", to={"topics": {"kind": "synthetic_sparse_topics"}})
+    data["features"]["small"] = [{"kind": "truncated_svd", "rank": 3}]
+    data["models"] = [{"kind": "fnn"}, {"kind": "fnn", "name": "reduced", "features": "small"}]
+    data["evaluation"] = {}
+    (reference,) = plan_of(data).references
+    assert reference.features == "small"
+    (reference,) = plan_of({**data, "models": data["models"][:1]}).references
+    assert reference.features == "raw"
+
+
+def test_two_names_of_the_same_data_share_their_reference():
+    data = changed("datasets", to={"one": {"kind": "breast_cancer"}, "two": {"kind": "breast_cancer"}})
+    data |= {"models": [{"kind": "linear"}], "evaluation": {}}
+    plan = plan_of(data)
+    assert [reference.dataset for reference in plan.references] == ["one", "two"]
+    assert len({reference.evaluate.id for reference in plan.references}) == 1
 
 
 def test_an_override_changes_its_own_model():
@@ -241,7 +280,8 @@ def test_batches_are_a_matter_of_the_site(runs_per_job):
     assert ids(plan) == ids(usual)
     assert plan.digest == usual.digest
     for job in plan.jobs:
-        assert len(job.artifacts) <= (runs_per_job if job.stage in ("train", "evaluate") else 1)
+        runs = [artifact for artifact in job.artifacts if job.stage != "evaluate" or "run" in artifact.inputs]
+        assert len(runs) <= (runs_per_job if job.stage in ("train", "evaluate") else 1)
     assert ([job.id for job in plan.jobs] != [job.id for job in usual.jobs]) == (runs_per_job < 4)
 
 

@@ -28,6 +28,7 @@ from sample_results import (
     broken_quickstart,
     hostile,
     make_dataset,
+    make_references,
     make_results,
     make_step,
     make_trace,
@@ -400,3 +401,21 @@ def test_methods_stand_before_the_cards_and_cite_what_was_used(page):
     text = page.text[start:]
     assert text.index("adam (Kingma and Ba 2015)") < text.index("@inproceedings{adam,")
     assert "@inproceedings{transformer," not in text
+
+
+def test_what_needs_no_training_stands_below_the_models():
+    page = Page(render(dataclasses.replace(quickstart(), references=make_references())))
+    table = page.text[page.text.index("Metrics on test by model") :]
+    table = table[: table.index("Every run of digits")]
+    most, nearest = table.index("most frequent class"), table.index("nearest neighbour")
+    assert table.index("rnn") < most < nearest
+    assert re.search(r"class frequencies of training ?reference – 0\.1", table[most:])
+    # It has no likelihood, no baseline to be held against, no parameters and no time.
+    assert re.match(
+        r"nearest neighbour 1,000 of 3,500 training samples; features pixels ?reference – 0.93", table[nearest:]
+    )
+    assert "cnn is better than copying the class of the nearest training sample" in page.text
+    rows = [values for tag, values in page.tags if tag == "tr" and values.get("class") == "untrained"]
+    assert len(rows) == 2
+    # Densities have none.
+    assert page.text.count("A reference needs no training") == 1

@@ -561,7 +561,7 @@ def test_groups_go_with_their_samples_from_the_file_to_the_report(tmp_path: Path
     path = artifact_path(place.root, "shard", shard.id) / STORE
     store = xr.open_zarr(path)
     test = store["source_row"].to_numpy()[store["split"].to_numpy() == 2]
-    (judged,) = (artifact for artifact in place.plan.artifacts if artifact.stage == "evaluate")
+    (judged,) = (run.evaluate for run in place.plan.runs)
     said = load_arrays(artifact_path(place.root, "evaluate", judged.id) / "predictions.safetensors")
     predicted = said["probabilities"].argmax(axis=1)
     assert run.groups.names == ("north", "south")

@@ -21,7 +21,16 @@ from headrace.metrics import confusion
 from headrace.provenance import read_json, read_manifest
 from headrace.ranking import thin, trace_precision_recall, trace_roc
 from headrace.registry import load_kind
-from headrace.results import SCALING, DatasetResult, FitTrace, MetricValue, Results, RunResult, Traversals
+from headrace.results import (
+    SCALING,
+    DatasetResult,
+    FitTrace,
+    MetricValue,
+    ReferenceResult,
+    Results,
+    RunResult,
+    Traversals,
+)
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes
 from headrace.stores.layout import STORE
@@ -59,6 +68,7 @@ def gather(job: Job) -> Results:
         usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
         steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
         traces=list(gather_traces(job.root, spec["features"], manifests)),
+        references=[found for reference in spec["references"] for found in _references(job, reference, manifests)],
         families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
         features=spec["experiment"]["features"],
         scaling=read_json(measured) if measured.exists() else None,
@@ -149,6 +159,17 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         seconds=trained["seconds"],
         **_shown(judged, run["task"], artifact_path(job.root, "shard", job.spec["shards"][run["dataset"]]) / STORE),
     )
+
+
+def _references(
+    job: Job, reference: Mapping[str, str], manifests: Mapping[tuple[str, str], Any]
+) -> Iterable[ReferenceResult]:
+    if manifests["evaluate", reference["evaluate"]] is None:
+        return
+    for said in read_json(artifact_path(job.root, "evaluate", reference["evaluate"]) / "references.json"):
+        metrics = [_metric(metric) for metric in said["metrics"]]
+        names = {name: reference[name] for name in ("dataset", "task", "features")}
+        yield ReferenceResult(name=said["name"], about=said["about"], metrics=metrics, **names)
 
 
 def _metric(metric: Mapping[str, Any]) -> MetricValue:

@@ -22,6 +22,7 @@ from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance import digest_json, write_json_if_new
 from headrace.repository import describe_repository
+from headrace.runs import Run, choose_references
 from headrace.shortening import shorten
 from headrace.splits import planned_sizes
 
@@ -57,28 +58,6 @@ class Site:
         return wanted if wanted != "auto" else "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One model at one point of its sweep with one seed on one dataset."""
-
-    dataset: str
-    model: str
-    family: str
-    features: str
-    task: str
-    seed: int
-    point: Mapping[str, Any]
-    train: Artifact
-    evaluate: Artifact
-
-    def describe(self) -> dict[str, Any]:
-        """What the report is told."""
-        names = ("dataset", "model", "family", "features", "task", "seed", "point")
-        parameters = {**self.train.spec["training"], **self.train.spec["family"]}
-        ids = {"train": self.train.id, "evaluate": self.evaluate.id}
-        return {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids}
-
-
 class Plan:
     """All artifacts and jobs of an experiment at a site."""
 
@@ -89,6 +68,7 @@ class Plan:
         self.features: dict[tuple[str, str], Artifact] = {}
         self._evaluation = experiment.evaluation.model_dump(mode="json", exclude={"baseline"})
         self.runs = list(self._runs())
+        self.references = list(choose_references(self.runs, experiment, self.shards, self._evaluation))
         self._evaluates = {run.train.id: run.evaluate for run in self.runs}
         self._refuse_collisions()
 
@@ -100,6 +80,7 @@ class Plan:
             [artifact for artifact in self.features.values() if artifact.stage == "preprocess"],
             [run.train for run in self.runs],
             [run.evaluate for run in self.runs],
+            [reference.evaluate for reference in self.references],
         ]
         return list({(artifact.stage, artifact.id): artifact for group in by_stage for artifact in group}.values())
 
@@ -135,6 +116,7 @@ class Plan:
             "plan": self.digest,
             "code": code_fingerprint("report", ()),
             "runs": [run.describe() for run in self.runs],
+            "references": [reference.describe() for reference in self.references],
             "jobs": [(job.stage, job.id) for job in self.jobs if job.artifacts],
             "steps": [artifact.describe() for artifact in self.artifacts],
             "shards": {dataset: artifact.id for dataset, artifact in self.shards.items()},
@@ -150,7 +132,8 @@ class Plan:
         pages = [*folder.glob("report.*"), folder / "parts.html.j2", folder / "citations.bib", *sections]
         parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(pages)]
         infos = {name: _told(info) for name, info in self.experiment.infos.items()}
-        return digest_json([self.resolved, self.short, infos, [run.describe() for run in self.runs], code, parts])
+        described = [each.describe() for group in (self.runs, self.references) for each in group]
+        return digest_json([self.resolved, self.short, infos, described, code, parts])
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -283,15 +266,28 @@ class Plan:
                 yield Job("train", batch_id(family, batch), batch, ((features.stage, features.id),))
 
     def _evaluation_of(self, job: Job) -> Job:
-        batch = tuple(self._evaluates[train.id] for train in job.artifacts)
-        return Job("evaluate", batch_id(job.id.rsplit("-", 1)[0], batch), batch, (("train", job.id), *job.needs))
+        runs = [self._evaluates[train.id] for train in job.artifacts]
+        beside = [artifact for train in job.artifacts for artifact in self._beside.get(train.id, ())]
+        batch = (*runs, *beside)
+        read = ((i.stage, i.id) for artifact in beside for i in artifact.inputs.values())
+        needs = tuple(dict.fromkeys([("train", job.id), *job.needs, *read]))
+        return Job("evaluate", batch_id(job.id.rsplit("-", 1)[0], batch), batch, needs)
+
+    @cached_property
+    def _beside(self) -> Mapping[str, Iterable[Artifact]]:
+        """By the id of a trained run: the references that its job judges."""
+        once = {reference.evaluate.id: reference for reference in reversed(self.references)}
+        found: dict[str, list[Artifact]] = {}
+        for reference in once.values():
+            found.setdefault(reference.beside.id, []).append(reference.evaluate)
+        return found
 
     def _refuse_collisions(self) -> None:
         by_id: dict[tuple[str, str], str] = {}
-        for run in self.runs:
-            for artifact in (run.train, run.evaluate):
-                if by_id.setdefault((artifact.stage, artifact.id), artifact.identity) != artifact.identity:
-                    raise InputError(f"{artifact.stage} {artifact.id}: two runs share a short id; change one seed")
+        made = [artifact for run in self.runs for artifact in (run.train, run.evaluate)]
+        for artifact in (*made, *(reference.evaluate for reference in self.references)):
+            if by_id.setdefault((artifact.stage, artifact.id), artifact.identity) != artifact.identity:
+                raise InputError(f"{artifact.stage} {artifact.id}: two runs share a short id; change one seed")
 
 
 def _told(info: DataInfo) -> dict[str, Any]:

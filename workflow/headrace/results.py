@@ -114,6 +114,21 @@ class RunResult:
 
 
 @dataclass(frozen=True)
+class ReferenceResult:
+    """What a predictor without training reaches for one task on one dataset."""
+
+    name: str
+    """As `most_frequent`."""
+    dataset: str
+    task: str
+    features: str
+    """Those that it may have read."""
+    about: str
+    """What it was made from."""
+    metrics: Sequence[MetricValue]
+
+
+@dataclass(frozen=True)
 class FitTrace:
     """How the fit of an iterative step went, for one feature set of one dataset."""
 
@@ -178,6 +193,8 @@ class Results:
     (ISO 8601), seconds, status, reason."""
     traces: Sequence[FitTrace] = ()
     """One for every iterative step of every feature set that is there, in the order of the plan."""
+    references: Sequence[ReferenceResult] = ()
+    """What needs no training, as far as it was judged."""
     families: Mapping[str, str] = field(default_factory=dict)
     """A sentence about every kind of model."""
     features: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)

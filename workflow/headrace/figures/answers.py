@@ -10,6 +10,7 @@ from typing import Any
 
 from headrace.figures.comparisons import Candidate, Comparison, find_metric
 from headrace.figures.numbers import format_mean
+from headrace.figures.references import hold_against
 from headrace.results import Results, RunResult
 
 
@@ -33,6 +34,13 @@ def answer(comparison: Comparison) -> Answer:
     """
     best = list(comparison.best.values())
     headline, sentences, is_clear = _judge(comparison, best)
+    verdict = hold_against(comparison, best[0]) if best else None
+    if verdict is not None and verdict.is_beaten:
+        sentences.append(verdict.sentence)
+    elif verdict is not None:
+        # Whichever model is the best of them is of no account then.
+        said = f"That alone reaches {verdict.reached} in {comparison.metric}."
+        headline, sentences, is_clear = verdict.sentence, [said, headline, *sentences], False
     left_out = [model for model in comparison.models if model not in comparison.best]
     if best and left_out:
         whose = "their" if len(left_out) > 1 else "its"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from headrace.results import MetricValue, Results, RunResult
+from headrace.results import MetricValue, ReferenceResult, Results, RunResult
 from headrace.statistics import Summary, summarise
 
 MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "neg_elbo", "next_step": "nll"}
@@ -91,6 +91,8 @@ class Comparison:
     """The main metric."""
     split: str
     candidates: tuple[Candidate, ...]
+    references: tuple[ReferenceResult, ...] = ()
+    """What needs no training: never a candidate, and never chosen."""
 
     @property
     def lower_is_better(self) -> bool:
@@ -169,14 +171,17 @@ def compare(results: Results) -> list[Comparison]:
     for run in results.runs:
         groups.setdefault((run.dataset, run.task), []).append(run)
     keys = sorted(groups, key=lambda key: order.get(key[0], len(order)))
-    return [_make_comparison(dataset, task, groups[dataset, task]) for dataset, task in keys]
+    return [_make_comparison(*key, groups[key], results.references) for key in keys]
 
 
-def _make_comparison(dataset: str, task: str, runs: Sequence[RunResult]) -> Comparison:
+def _make_comparison(
+    dataset: str, task: str, runs: Sequence[RunResult], references: Sequence[ReferenceResult]
+) -> Comparison:
     present = {(value.metric, value.split) for run in runs if run.status == "done" for value in run.metrics}
     split = next((split for split in SPLITS if any(other == split for _, other in present)), SPLITS[0])
     main = MAIN_METRICS.get(task) or min((metric for metric, other in present if other == split), default="value")
-    return Comparison(dataset, task, main, split, _make_candidates(runs))
+    own = tuple(each for each in references if (each.dataset, each.task) == (dataset, task))
+    return Comparison(dataset, task, main, split, _make_candidates(runs), own)
 
 
 def _make_candidates(runs: Sequence[RunResult]) -> tuple[Candidate, ...]:

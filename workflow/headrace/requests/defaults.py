@@ -15,10 +15,11 @@ from headrace.artifacts import Artifact, Job
 from headrace.datasets.base import DataInfo
 from headrace.models.base import NEXT_STEP
 from headrace.places import cores_of, num_children
-from headrace.plan import Plan, Run
+from headrace.plan import Plan
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import list_kinds, load_kind
 from headrace.requests.feature_sizes import MIB, FeatureSize, count_mib
+from headrace.runs import Run
 from headrace.splits import planned_sizes
 
 DASK_WORKERS = 2
@@ -113,7 +114,8 @@ def default_requests(plan: Plan | None, stated: Stated | None = None) -> Request
                     as often as a run has ranks
                     for each further run that is trained at the same time, forked: 512 and its own windows;
                     one that is spawned, for a GPU, or has ranks: as much as the first
-        evaluate    1536 + the validation and test splits likewise, and 4 x what is predicted for them
+        evaluate    1536 + the validation and test splits likewise, and 4 x what is predicted for them,
+                    and 4 x 10,000 training samples, 64 at most, for what needs no training
         train and evaluate on a GPU: 2560 more
         train and evaluate where the next step is predicted: what is said of all steps of 1024 samples, three times
 
@@ -123,7 +125,8 @@ def default_requests(plan: Plan | None, stated: Stated | None = None) -> Request
         preprocess  30 + the dataset, and 10 passes over it for each step, at 50 MiB/s
         train       30 + runs x epochs x (training and validation splits) at 1 MiB/s
         evaluate    30 + runs x (validation and test splits) at 1 MiB/s, and 20 million resampled samples a second;
-                    of up to 100 classes, 100 million resampled samples x classes a second too
+                    of up to 100 classes, 100 million resampled samples x classes a second too;
+                    where the next step is predicted, the training split once more
     """
     requests = {rule: dict(WITHOUT_PLAN[rule.partition("_")[0]]) for rule in list_rules()}
     if plan is None:
@@ -212,7 +215,8 @@ class Sizes:
         data = self._behind(job.artifacts[0].inputs["run"])
         mib = data.of("validation", "test")
         resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
-        training = [artifact.inputs["run"].spec["training"] for artifact in job.artifacts]
+        runs = [artifact.inputs["run"] for artifact in job.artifacts if "run" in artifact.inputs]
+        training = [run.spec["training"] for run in runs]
         run = job.artifacts[0].inputs["run"]
         shapes = run.spec["shapes"]
         ranked = resampled * shapes["outputs"] if shapes["task"] == "classification" else 0
@@ -226,6 +230,10 @@ class Sizes:
             + 4 * predicted
             + self._said_of_steps(run)
         )
+        if len(runs) < len(job.artifacts):
+            held += data.neighbours()
+            # Only codes are all counted.
+            seconds += data.of("train") / TRAINING_MIB_PER_S if shapes["task"] == NEXT_STEP else 0.0
         return _request(_torch_mib(training) + held, seconds, threads=max(keys["threads"] for keys in training))
 
     def _said_of_steps(self, train: Artifact) -> float:

@@ -13,6 +13,9 @@ RESIDENT_MIB = 512
 WINDOW_MIB = 256
 """Chunks that are shuffled together, as they are stored and as they are trained on."""
 
+MOST_NEIGHBOURS, MOST_NEIGHBOURS_MIB = 10_000, 64
+"""Training samples among which the nearest is looked for, and how much of them in float32."""
+
 
 @dataclass(frozen=True)
 class FeatureSize:
@@ -34,6 +37,11 @@ class FeatureSize:
     def windows(self, *splits: str) -> float:
         """MiB of what is being shuffled, in every process of its own."""
         return 2 * min(max(self.mib[split] for split in splits), WINDOW_MIB)
+
+    def neighbours(self) -> float:
+        """MiB of the training samples among which the nearest is looked for: in float64, and once more with a sign."""
+        mib = self.mib["train"] * min(1.0, MOST_NEIGHBOURS / max(1, self.samples["train"]))
+        return 4 * min(mib, MOST_NEIGHBOURS_MIB)
 
 
 def count_mib(info: DataInfo, num_samples: int) -> float:

@@ -13,6 +13,8 @@ from headrace.figures.comparisons import (
     find_metric,
 )
 from headrace.figures.numbers import format_count, format_mean, format_number
+from headrace.figures.references import find_value, name_reference
+from headrace.results import ReferenceResult
 from headrace.sections.base import Context, Page
 
 TITLE = "Results"
@@ -58,7 +60,16 @@ def _make_table(comparison: Comparison, baseline: str | None) -> Context:
         seconds = [run.seconds for run in candidate.finished if run.seconds is not None]
         row = {"candidate": candidate, "cells": cells, "is_chosen": is_chosen, "is_reference": candidate is reference}
         rows.append({**row, **numbers, "seconds": sum(seconds) / len(seconds) if seconds else None})
-    return {"columns": columns, "rows": rows, "reference": reference if len(comparison.models) > 1 else None}
+    untrained = [_make_untrained_row(each, comparison) for each in comparison.references]
+    shown = reference if len(comparison.models) > 1 else None
+    return {"columns": columns, "rows": rows, "untrained": untrained, "reference": shown}
+
+
+def _make_untrained_row(reference: ReferenceResult, comparison: Comparison) -> Context:
+    """Return what a predictor without training reaches in every column; None where that means nothing."""
+    reads = f"; features {reference.features}" if reference.name == "nearest_neighbour" else ""
+    cells = [find_value(reference, metric, comparison.split) for metric in comparison.metrics]
+    return {"name": name_reference(reference), "about": f"{reference.about}{reads}", "cells": cells}
 
 
 def _describe_direction(metric: str) -> Context:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,16 @@ from headrace.batches import Split, open_split
 from headrace.digests import PICTURES
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import traverse
+from headrace.inference.references import Series, make_references
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
 from headrace.jobs import Job, Making, Task, making
 from headrace.logs import logger
 from headrace.metrics import compute
+from headrace.models.base import Shapes
 from headrace.provenance import read_manifest, write_json
 from headrace.stores.arrays import save_arrays
+from headrace.stores.groups import read_attributes
+from headrace.stores.layout import STORE
 from headrace.training.flops import flops_per_sample
 
 COMPUTES = (
@@ -29,7 +33,9 @@ COMPUTES = (
     "epochs",
     "inference.grouping",
     "inference.latents",
+    "inference.references",
     "inference.trained",
+    "linalg.distances",
     "metrics",
     "models.base",
     "ranking",
@@ -55,6 +61,10 @@ def run(job: Job) -> None:
     """Evaluate what is not sealed yet; a run that failed has nothing to evaluate."""
     data: dict[str, Split] = {}
     for task in job.pending():
+        if "run" not in task.inputs:
+            with making(task) as work:
+                judge_references(task, work)
+            continue
         reason = task.input_failed("run")
         if reason is not None:
             logger.warning("evaluate %s: skipped, since its training failed: %s", task.id, reason)
@@ -75,24 +85,69 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
     for split in JUDGED:
         outputs = predict(trained, data[split])
         shown = {name: outputs.pop(name)[:NUM_SHOWN] for name in ("inputs", "mean") if name in outputs}
-        judged = compute(
-            trained.shapes.task,
-            outputs,
-            num_resamples=task.spec["bootstrap"],
-            seed=task.spec["seed"],
-            confidence=task.spec["confidence"],
-        )
-        metrics += [{"split": split} | {key: _finite(value) for key, value in metric.items()} for metric in judged]
+        judged = judge(task, trained.shapes.task, split, outputs)
+        metrics += judged
         if split == "test":
             groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
             if pictures := traverse(trained, data[split].in_order(BATCH_SIZE)):
                 save_arrays(work.folder / PICTURES, pictures)
-            logger.info("evaluate %s: %s", task.id, ", ".join(f"{m['metric']} {m['value']:.4g}" for m in judged))
+            logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
     # Here and not in training, whose time it would take; all seeds of a job share what is counted.
     num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
     work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
+
+
+def judge_references(task: Task, work: Making) -> None:
+    """What predictors without training reach on the features of a job, judged as its runs are."""
+    spec, folder = task.spec["reference"], task.input_folder("features")
+    shapes = Shapes(**{**spec["shapes"], "inputs": tuple(spec["shapes"]["inputs"])})
+    # Read through once and not kept.
+    train, *rest = (open_split(folder, split, resident_mib=0) for split in ("train", *JUDGED))
+    judged = dict(zip(JUDGED, rest, strict=True))
+    found = []
+    for reference in make_references(shapes, train, judged, seed=spec["seed"], series=open_series(task)):
+        metrics = [
+            row
+            for split in JUDGED
+            for row in judge(task, shapes.task, split, reference.outputs[split])
+            if row["metric"] in reference.metrics
+        ]
+        found.append({"name": reference.name, "about": reference.about, "metrics": metrics})
+        said = _said([row for row in metrics if row["split"] == "test"])
+        logger.info("evaluate %s: %s: %s", task.id, reference.name, said)
+    write_json(work.folder / "references.json", found)
+
+
+def open_series(task: Task) -> Series | None:
+    """The windows that a forecast begins with, in the units of the data; None where not all of it was seen before."""
+    if "shards" not in task.inputs:
+        return None
+    folder = task.input_folder("shards")
+    said = read_attributes(folder / STORE)
+    names, wanted = said["feature_names"], said["target_columns"]
+    if not set(wanted) <= set(names):
+        return None
+    windows = {split: open_split(folder, split, resident_mib=0) for split in JUDGED}
+    return Series(windows, [names.index(name) for name in wanted], said["horizon"])
+
+
+def judge(task: Task, kind: str, split: str, outputs: Outputs) -> list[dict[str, Any]]:
+    """The rows of every metric of a kind of task, with intervals as the experiment asks for them."""
+    rows = compute(
+        kind,
+        outputs,
+        num_resamples=task.spec["bootstrap"],
+        seed=task.spec["seed"],
+        confidence=task.spec["confidence"],
+    )
+    return [{"split": split} | {key: _finite(value) for key, value in row.items()} for row in rows]
+
+
+def _said(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Metrics in a line of a log."""
+    return ", ".join(f"{row['metric']} {math.nan if row['value'] is None else row['value']:.4g}" for row in rows)
 
 
 def predict(run: TrainedRun, data: Split) -> Outputs:

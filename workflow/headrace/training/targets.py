@@ -25,14 +25,20 @@ def target_scale(data: Split) -> TargetScale:
     return np.asarray(mean), np.where(deviation > 0, deviation, 1.0)
 
 
+def count_classes(data: Split, num_classes: int) -> np.ndarray:
+    """(classes,) int64: samples of each class."""
+    counts = np.zeros(num_classes, np.int64)
+    for target in data.targets():
+        counts += np.bincount(target[:, 0].astype(np.int64, copy=False), minlength=num_classes)
+    return counts
+
+
 def balanced_weights(data: Split, num_classes: int) -> np.ndarray:
     """(classes,) float32: samples / (classes x samples of the class), as scikit-learn's `balanced`.
 
     Their mean over the samples is 1. A class without samples weighs 0: it is never asked for.
     """
-    counts = np.zeros(num_classes, np.int64)
-    for target in data.targets():
-        counts += np.bincount(target[:, 0].astype(np.int64, copy=False), minlength=num_classes)
+    counts = count_classes(data, num_classes)
     present = int((counts > 0).sum())
     weights = np.divide(counts.sum(), present * counts, out=np.zeros(num_classes), where=counts > 0)
     single: np.ndarray = weights.astype(np.float32)

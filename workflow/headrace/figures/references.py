@@ -1,0 +1,73 @@
+"""What predictors without training are called, and whether a model is worth more than they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from headrace.figures.comparisons import Candidate, Comparison
+from headrace.figures.numbers import format_number
+from headrace.results import MetricValue, ReferenceResult
+
+NAMES = {
+    "most_frequent": "most frequent class",
+    "nearest_neighbour": "nearest neighbour",
+    "mean": "mean",
+    "last_value": "last value",
+    "code_frequencies": "code frequencies",
+}
+DOINGS = {
+    "most_frequent": "always predicting the most frequent class",
+    "nearest_neighbour": "copying the class of the nearest training sample",
+    "mean": "always predicting the mean of the training split",
+    "last_value": "repeating the last value",
+    "code_frequencies": "predicting every code as often as it occurs",
+}
+"""What each does, as part of a sentence."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the best predictor without training says of the best model."""
+
+    sentence: str
+    reached: str
+    """What that predictor reaches."""
+    is_beaten: bool
+    """Whether the mean of the best model is better than what that predictor reaches."""
+
+
+def name_reference(reference: ReferenceResult) -> str:
+    """Return what a reader knows it by."""
+    return NAMES.get(reference.name, reference.name)
+
+
+def find_value(reference: ReferenceResult, metric: str, split: str) -> MetricValue | None:
+    """Return one metric, or None."""
+    return next((value for value in reference.metrics if (value.metric, value.split) == (metric, split)), None)
+
+
+def find_best(comparison: Comparison) -> tuple[ReferenceResult, float] | None:
+    """Return the best predictor by the main metric with its value; None where none has one."""
+    sign = 1 if comparison.lower_is_better else -1
+    found = [(each, find_value(each, comparison.metric, comparison.split)) for each in comparison.references]
+    finite = [(each, value.value) for each, value in found if value is not None and math.isfinite(value.value)]
+    return min(finite, key=lambda pair: sign * pair[1]) if finite else None
+
+
+def hold_against(comparison: Comparison, winner: Candidate) -> Verdict | None:
+    """Hold the best model against the best predictor without training; None where there is none."""
+    best = find_best(comparison)
+    if best is None:
+        return None
+    reference, value = best
+    doing = DOINGS.get(reference.name, reference.name)
+    sign = 1 if comparison.lower_is_better else -1
+    reached = format_number(value, 3)
+    if not sign * winner.summary(comparison.metric, comparison.split).mean < sign * value:
+        return Verdict(f"No model is better than {doing}.", reached, False)
+    told = f"{doing}, which reaches {reached} without training"
+    low, high = winner.interval(comparison.metric, comparison.split)
+    if math.isnan(low) or low <= value <= high:
+        return Verdict(f"{winner.name} is not clearly better than {told}.", reached, True)
+    return Verdict(f"{winner.name} is better than {told}.", reached, True)
