@@ -325,6 +325,18 @@ def test_single_precision_outputs_are_summed_in_double() -> None:
         assert row["value"] == pytest.approx(math.fsum(map(float, outputs[row["metric"]])) / 10_000, rel=1e-14)
 
 
+def test_a_tighter_bound_is_judged_where_it_is_there() -> None:
+    bound = np.array([2.0, 5.0, 4.0, 1.0])
+    outputs = make_density(4, 0)
+    rows = compute("density", outputs | {"neg_iw_bound": bound}, num_resamples=50, seed=0)
+    assert [row["metric"] for row in rows] == ["neg_elbo", "reconstruction", "neg_iw_bound"]
+    assert rows[-1]["value"] == 3.0
+    assert 1.0 <= rows[-1]["low"] < 3.0 < rows[-1]["high"] <= 5.0
+    assert rows[:-1] == compute("density", outputs, num_resamples=50, seed=0)
+    with pytest.raises(ValueError, match=r"^neg_iw_bound: samples 3, but 4"):
+        compute("density", outputs | {"neg_iw_bound": bound[:3]}, num_resamples=0, seed=0)
+
+
 @pytest.mark.parametrize("task", METRICS)
 def test_better_outputs_score_better(task: str) -> None:
     eye = np.eye(3)

@@ -239,6 +239,13 @@ def test_another_evaluation_trains_nothing_again(path, to):
     assert not ids(before, "evaluate") & ids(after, "evaluate")
 
 
+def test_only_densities_are_judged_again_with_other_draws():
+    before, after = plan_of(), plan_of(changed("evaluation", to={"importance_draws": 9, "bootstrap": 10}))
+    old, new = runs_by_label(before), runs_by_label(after)
+    assert {run.task for label, run in old.items() if run.evaluate.id != new[label].evaluate.id} == {"density"}
+    assert [each.evaluate.id for each in before.references] == [each.evaluate.id for each in after.references]
+
+
 @pytest.mark.parametrize(
     ("path", "to"),
     [(("name",), "other"), (("description",), "Why?"), (("evaluation", "baseline"), "plain")],

@@ -36,7 +36,7 @@ def test_every_run_has_every_metric_in_the_table(finished_once: Project) -> None
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
         found.setdefault((row["dataset"], row["model"], row["learning_rate"], row["seed"]), set()).add(row["metric"])
     classification, regression = {"accuracy", "macro_f1", "nll", "ece", "auroc"}, {"rmse", "mae", "r2"}
-    density = {"neg_elbo", "reconstruction"}
+    density = {"neg_elbo", "reconstruction", "neg_iw_bound"}
     expected = {
         **{("tumours", "fnn", rate, seed): classification for rate in ("0.01", "0.03") for seed in "01"},
         **{("progression", "fnn", rate, seed): regression for rate in ("0.01", "0.03") for seed in "01"},

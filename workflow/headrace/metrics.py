@@ -43,6 +43,9 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 }
 """Task -> the arrays that its metrics need; `compute` states their shapes."""
 
+EXTRA: Mapping[str, tuple[str, ...]] = {"density": ("neg_iw_bound",)}
+"""Task -> metrics that are there where the array of their name is: neg_iw_bound in nats."""
+
 HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -65,10 +68,10 @@ def compute(
 
     `outputs` by task (other keys are ignored): classification: target (samples,) whole numbers, probabilities
     (samples, classes); regression: target and prediction, both (samples,) or both (samples, outputs); density:
-    neg_elbo and reconstruction, both (samples,), in nats; next_step: nats that a sample's steps cost together, and how
-    many steps those are, both (samples,). Without resamples `low` and `high` are nan. Peak memory is a few blocks of
-    `block_mib`; the values don't depend on it. Raises ValueError, naming the array, for outputs that are missing,
-    misshapen, not finite or out of range.
+    neg_elbo, reconstruction and perhaps neg_iw_bound, all (samples,), in nats; next_step: nats that a sample's steps
+    cost together, and how many steps those are, both (samples,). Without resamples `low` and `high` are nan. Peak
+    memory is a few blocks of `block_mib`; the values don't depend on it. Raises ValueError, naming the array, for
+    outputs that are missing, misshapen, not finite or out of range.
     """
     measure = prepare(task, outputs)
     num_samples = len(outputs[OUTPUTS[task][0]])
@@ -76,7 +79,7 @@ def compute(
     blocks = resample_weight_blocks(num_samples, num_resamples, seed, block_mib=block_mib)
     resampled = [measure(weights) for weights in blocks]
     rows = []
-    for metric in METRICS[task]:
+    for metric in plain:
         values = np.concatenate([np.empty(0), *(block[metric] for block in resampled)])
         low, high = percentile_interval(values, confidence)
         rows.append({"metric": metric, "value": float(plain[metric][0]), "low": low, "high": high})
@@ -172,9 +175,11 @@ def _prepare_regression(outputs: Mapping[str, np.ndarray]) -> Measure:
 
 
 def _prepare_density(outputs: Mapping[str, np.ndarray]) -> Measure:
-    """Prepare the means of the per-sample negative ELBO and reconstruction term, in nats."""
-    terms = {name: _get_floats(outputs, name, dims=(1,)) for name in OUTPUTS["density"]}
-    _check_same(len(terms["neg_elbo"]), len(terms["reconstruction"]), "reconstruction", "samples")
+    """Prepare the means of the per-sample negative ELBO, reconstruction term and, where it is there, tighter bound."""
+    names = [*OUTPUTS["density"], *(name for name in EXTRA["density"] if name in outputs)]
+    terms = {name: _get_floats(outputs, name, dims=(1,)) for name in names}
+    for name, term in terms.items():
+        _check_same(len(terms["neg_elbo"]), len(term), name, "samples")
     return lambda weights: {name: _average(weights, term) for name, term in terms.items()}
 
 

@@ -16,7 +16,7 @@ from headrace.statistics import Summary, summarise
 MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "neg_elbo", "next_step": "nll"}
 """The metric that answers the question, by task."""
 
-LOWER_IS_BETTER = frozenset({"rmse", "mae", "nll", "ece", "neg_elbo", "reconstruction", "perplexity"})
+LOWER_IS_BETTER = frozenset({"rmse", "mae", "nll", "ece", "neg_elbo", "neg_iw_bound", "reconstruction", "perplexity"})
 HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
 
 ROUNDING = 1e-12

@@ -80,6 +80,10 @@ class Spec(ModelSpec):
                 """(batch, latent) to the mean of the inputs (batch, ...) given them."""
                 return spec._mean(self.decoder(latent)).view(-1, *shapes.inputs)
 
+            def cost(self, latent: Tensor, inputs: Tensor) -> Tensor:
+                """What the inputs (batch, ...) cost given the latent (batch, latent): (batch,) in nats."""
+                return spec._reconstruction(self.decoder(latent), inputs)
+
         return Autoencoder()
 
     def loss(self, outputs: Any, inputs: Inputs, target: Tensor, task: str, weighting: Weighting = EQUALLY) -> Tensor:
@@ -102,17 +106,21 @@ class Spec(ModelSpec):
     def _terms(self, outputs: Any, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Reconstruction and divergence from the prior, (batch,) each, in nats."""
         from torch import Tensor
-        from torch.nn import functional
 
         assert isinstance(inputs, Tensor)
         mean, log_variance, decoded = outputs
+        divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
+        return self._reconstruction(decoded, inputs), divergence
+
+    def _reconstruction(self, decoded: Tensor, inputs: Tensor) -> Tensor:
+        """Negative log-likelihood (batch,) in nats, given what the decoder gives."""
+        from torch.nn import functional
+
         flat = inputs.flatten(1)
         if self.likelihood == "bernoulli":
-            reconstruction = functional.binary_cross_entropy_with_logits(decoded, flat, reduction="none").sum(1)
-        else:
-            log_normaliser = 0.9189385332046727  # log(sqrt(2 pi))
-            reconstruction = (0.5 * (decoded - flat) ** 2 + log_normaliser).sum(1)
-        return reconstruction, 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
+            return functional.binary_cross_entropy_with_logits(decoded, flat, reduction="none").sum(1)
+        log_normaliser = 0.9189385332046727  # log(sqrt(2 pi))
+        return (0.5 * (decoded - flat) ** 2 + log_normaliser).sum(1)
 
     def _mean(self, decoded: Tensor) -> Tensor:
         """Of the inputs, from what the decoder gives."""

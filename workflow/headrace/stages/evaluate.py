@@ -11,6 +11,7 @@ import torch
 
 from headrace.batches import Split, open_split
 from headrace.digests import PICTURES
+from headrace.inference.bounds import bound_by_importance
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import traverse
 from headrace.inference.references import Series, make_references
@@ -31,6 +32,7 @@ COMPUTES = (
     "blocks",
     "calibration",
     "epochs",
+    "inference.bounds",
     "inference.grouping",
     "inference.latents",
     "inference.references",
@@ -85,7 +87,8 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
     for split in JUDGED:
         outputs = predict(trained, data[split])
         shown = {name: outputs.pop(name)[:NUM_SHOWN] for name in ("inputs", "mean") if name in outputs}
-        judged = judge(task, trained.shapes.task, split, outputs)
+        bound = bound_test(task, trained, data[split]) if split == "test" else {}
+        judged = judge(task, trained.shapes.task, split, outputs | bound)
         metrics += judged
         if split == "test":
             groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
@@ -97,6 +100,15 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
     # Here and not in training, whose time it would take; all seeds of a job share what is counted.
     num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
     work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
+
+
+def bound_test(task: Task, run: TrainedRun, data: Split) -> Outputs:
+    """The tighter bound of each sample, for a density that has a latent space."""
+    if run.shapes.task != "density":
+        return {}
+    draws, seed = task.spec["importance_draws"], task.spec["seed"]
+    found = bound_by_importance(run, data.in_order(BATCH_SIZE), num_draws=draws, seed=seed)
+    return {} if found is None else {"neg_iw_bound": found}
 
 
 def judge_references(task: Task, work: Making) -> None:
