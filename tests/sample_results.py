@@ -13,7 +13,16 @@ from headrace.calibration import measure_reliability
 from headrace.config import Training
 from headrace.figures.comparisons import Comparison, compare
 from headrace.ranking import thin, trace_precision_recall, trace_roc
-from headrace.results import DatasetResult, FitTrace, MetricValue, ReferenceResult, Results, RunResult, Traversals
+from headrace.results import (
+    CorruptedValue,
+    DatasetResult,
+    FitTrace,
+    MetricValue,
+    ReferenceResult,
+    Results,
+    RunResult,
+    Traversals,
+)
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 """What a field would hold that wants to be run instead of read."""
@@ -221,6 +230,22 @@ def make_references() -> list[ReferenceResult]:
         ReferenceResult(name, "digits", "classification", "pixels", about[name], make_metrics(values, noise))
         for name, values in (("most_frequent", frequent), ("nearest_neighbour", nearest))
     ]
+
+
+def corrupted_quickstart() -> Results:
+    """Return a quickstart whose classifiers lose accuracy with the strength of noise."""
+    runs = []
+    for run in quickstart_runs():
+        values = [value for value in run.metrics if value.split == "test" and run.task == "classification"]
+        worse = [
+            CorruptedValue(
+                **{**vars(value), "value": value.value * (1 - 0.4 * strength)}, corruption="noise", strength=strength
+            )
+            for strength in (0.5, 0.1)
+            for value in values
+        ]
+        runs.append(dataclasses.replace(run, corrupted=worse))
+    return dataclasses.replace(quickstart(), runs=runs)
 
 
 def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:

@@ -239,6 +239,17 @@ def test_another_evaluation_trains_nothing_again(path, to):
     assert not ids(before, "evaluate") & ids(after, "evaluate")
 
 
+def test_noise_judges_what_it_is_for_again_and_trains_nothing():
+    noisy = changed("evaluation", to={"bootstrap": 10, "corruption": {"noise": [0.1, 0.5]}})
+    before, after = plan_of(), plan_of(noisy)
+    assert ids(before, "shard", "preprocess", "train") == ids(after, "shard", "preprocess", "train")
+    old, new = runs_by_label(before), runs_by_label(after)
+    changed_tasks = [run.task for label, run in old.items() if run.evaluate.id != new[label].evaluate.id]
+    assert set(changed_tasks) == {"classification"}
+    assert len(changed_tasks) == sum(run.task == "classification" for run in before.runs)
+    assert [each.evaluate.id for each in before.references] == [each.evaluate.id for each in after.references]
+
+
 def test_only_densities_are_judged_again_with_other_draws():
     before, after = plan_of(), plan_of(changed("evaluation", to={"importance_draws": 9, "bootstrap": 10}))
     old, new = runs_by_label(before), runs_by_label(after)

@@ -320,6 +320,33 @@ MISTAKES = {
         "evaluation.baseline",
         ["unknown model 'cnn'", "allowed: fnn"],
     ),
+    "noise on codes": (
+        "name: x\ndatasets: {plays: {kind: text_stream, path: configs/data/plays.txt, context: 20}}\n"
+        "models: [{kind: rnn}]\nevaluation:\n  corruption: {noise: [0.1]}  # here\n",
+        "evaluation.corruption",
+        ["dense measurements only", "rnn reads codes (dataset plays, features raw)"],
+    ),
+    "noise on sequences": (
+        "name: x\ndatasets: {sines: {kind: synthetic_sequences}}\n"
+        "models: [{kind: rnn}]\nevaluation:\n  corruption: {noise: [0.1]}  # here\n",
+        "evaluation.corruption",
+        ["dense measurements only", "rnn reads ragged inputs (dataset sines, features raw)"],
+    ),
+    "no noise": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: [0]}}  # here\n",
+        "evaluation.corruption.noise[0]",
+        ["greater than 0"],
+    ),
+    "noise of no strength": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: []}}  # here\n",
+        "evaluation.corruption",
+        ["noise is empty"],
+    ),
+    "noise twice": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: [0.1, 0.1]}}  # here\n",
+        "evaluation.corruption",
+        ["noise has 0.1 twice"],
+    ),
     "model name twice": (
         f"{DIGITS}models:\n  - {{kind: fnn}}\n  - {{kind: fnn, hidden: [3]}}  # here\n",
         "models[1]",

@@ -26,6 +26,7 @@ from headrace.results import MetricValue, Results
 from sample_results import (
     HOSTILE,
     broken_quickstart,
+    corrupted_quickstart,
     hostile,
     make_dataset,
     make_references,
@@ -419,3 +420,19 @@ def test_what_needs_no_training_stands_below_the_models():
     assert len(rows) == 2
     # Densities have none.
     assert page.text.count("A reference needs no training") == 1
+
+
+def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
+    page = Page(render(corrupted_quickstart()))
+    text = page.text[page.text.rindex("judged once more on test inputs with Gaussian noise") :]
+    text = text[: text.index("In the words of a paper")]
+    head = text[text.index("model") :]
+    assert "as it is noise 0.1 noise 0.5" in head
+    # Of every model the chosen setting alone, and no density.
+    assert [text.count(name) for name in ("fnn (learning_rate=0.001)", "learning_rate=0.003", "vae")] == [1, 0, 0]
+    (chart,) = [spec for spec in page.specs if "over the strength of noise" in spec["description"]]
+    means = [row for row in chart["datasets"]["means"] if row["model"] == "cnn"]
+    assert [row["strength"] for row in means] == [0.0, 0.1, 0.5]
+    assert [row["value"] / means[0]["value"] for row in means] == pytest.approx([1, 0.96, 0.8])
+    assert len(chart["datasets"]["seeds"]) == 3 * 3 * 3
+    assert "Robustness" not in Page(rendered(quickstart)).text

@@ -177,6 +177,22 @@ class Training(Frozen):
         return None
 
 
+class Corruption(Frozen):
+    """How the inputs of the test split are made worse, to see what is left of every metric."""
+
+    noise: tuple[Annotated[float, Field(gt=0, le=100)], ...]
+    """Strengths of Gaussian noise, in standard deviations of every feature over the training split."""
+
+    @model_validator(mode="after")
+    def _strengths_are_distinct(self) -> Self:
+        if not self.noise:
+            raise ValueError("noise is empty; give at least one strength")
+        twice = sorted({strength for strength in self.noise if self.noise.count(strength) > 1})
+        if twice:
+            raise ValueError(f"noise has {twice[0]:g} twice; every strength may appear once")
+        return self
+
+
 class Evaluation(Frozen):
     """What is computed from the predictions on the test split."""
 
@@ -191,6 +207,9 @@ class Evaluation(Frozen):
     importance_draws: Annotated[int, Field(ge=0, le=100_000)] = 50
     """Draws behind `neg_iw_bound`, what a test sample costs an autoencoder by importance weighting (Burda et al. 2016):
     the more, the tighter a bound, each for the time of one decoding; 0 for none."""
+    corruption: Corruption | None = None
+    """Judge classification and regression once more on noisy inputs, as in `{noise: [0.1, 0.3, 0.5]}`; only for models
+    that read dense measurements. Densities are left out: a noisy sample is another sample."""
 
 
 class RandomSweep(Frozen):

@@ -23,6 +23,7 @@ from headrace.ranking import thin, trace_precision_recall, trace_roc
 from headrace.registry import load_kind
 from headrace.results import (
     SCALING,
+    CorruptedValue,
     DatasetResult,
     FitTrace,
     MetricValue,
@@ -151,6 +152,7 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         **base,
         status="done",
         metrics=[_metric(metric) for metric in read_json(judged / "metrics.json")],
+        corrupted=_corrupted(judged / "corrupted.json"),
         curves=read_json(folder / "curves.json"),
         best_epoch=summary["best_epoch"],
         num_parameters=summary["num_parameters"],
@@ -175,6 +177,13 @@ def _references(
 def _metric(metric: Mapping[str, Any]) -> MetricValue:
     numbers = {key: _number(metric[key]) for key in ("value", "low", "high")}
     return MetricValue(metric=metric["metric"], split=metric["split"], **numbers)
+
+
+def _corrupted(path: Path) -> list[CorruptedValue]:
+    rows = read_json(path) if path.exists() else ()
+    return [
+        CorruptedValue(**vars(_metric(row)), corruption=row["corruption"], strength=row["strength"]) for row in rows
+    ]
 
 
 def _number(value: float | None) -> float:

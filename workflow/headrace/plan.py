@@ -66,7 +66,7 @@ class Plan:
         self.site = site
         self.shards = {name: self._shard(name) for name in experiment.datasets}
         self.features: dict[tuple[str, str], Artifact] = {}
-        self._evaluation = experiment.evaluation.model_dump(mode="json", exclude={"baseline", "importance_draws"})
+        self._evaluation = experiment.evaluation.model_dump(mode="json", include={"bootstrap", "confidence", "seed"})
         self.runs = list(self._runs())
         self.references = list(choose_references(self.runs, experiment, self.shards, self._evaluation))
         self._evaluates = {run.train.id: run.evaluate for run in self.runs}
@@ -250,10 +250,12 @@ class Plan:
 
     def _evaluate(self, train: Artifact, features: Artifact) -> Artifact:
         inputs = {"run": train, "features": features}
-        # What only densities are asked for is no part of the others' identity.
-        is_density = train.spec["shapes"]["task"] == "density"
-        draws = {"importance_draws": self.experiment.evaluation.importance_draws} if is_density else {}
-        return Artifact("evaluate", train.slug, {**self._evaluation, **draws}, inputs, train.kinds)
+        # What only some tasks are asked for is no part of the others' identity.
+        asked, is_density = self.experiment.evaluation, train.spec["shapes"]["task"] == "density"
+        own: dict[str, Any] = {"importance_draws": asked.importance_draws} if is_density else {}
+        if asked.corruption is not None and not is_density:
+            own["corruption"] = asked.corruption.model_dump(mode="json")
+        return Artifact("evaluate", train.slug, {**self._evaluation, **own}, inputs, train.kinds)
 
     def _batches(self) -> Iterable[Job]:
         """Runs of one family on one feature set, `runs_per_job` at a time: decided by the plan, not by what exists."""

@@ -213,8 +213,10 @@ def _check_fit(experiment: Experiment, problems: Problems) -> None:
             tasks = cast(type[ModelSpec], load_kind("models", model.keys.kind)).tasks
             who = ", ".join(sorted(missing)) or "every dataset"
             problems.add(path, f"{model.keys.kind} serves {' and '.join(tasks)}, which does not fit {who}")
-        for dataset, _ in pairs:
+        for dataset, task in pairs:
             _check_shapes(experiment, model, dataset, settings, path, problems)
+            if experiment.evaluation.corruption is not None and task != "density":
+                _check_corruption(experiment, model, dataset, problems)
 
 
 def _check_shapes(
@@ -235,6 +237,18 @@ def _check_shapes(
             _check_setting(setting, info)
     except ValueError as error:
         problems.add(path, f"{error} (dataset {dataset}, features {model.keys.features})")
+
+
+def _check_corruption(experiment: Experiment, model: Model, dataset: str, problems: Problems) -> None:
+    """Noise can be added to dense measurements, and to nothing else."""
+    try:
+        info = experiment.features_info(dataset, model.keys.features)
+    except ValueError:
+        return
+    if info.layout != "dense" or info.num_codes:
+        found = "codes" if info.num_codes else f"{info.layout} inputs"
+        where = f"{model.name} reads {found} (dataset {dataset}, features {model.keys.features})"
+        problems.add(("evaluation", "corruption"), f"noise is added to dense measurements only, and {where}")
 
 
 def _check_setting(setting: Setting, info: DataInfo) -> None:

@@ -44,6 +44,7 @@ from headrace.sections import (
     ranking,
     reconstructions,
     reproduce,
+    robustness,
     scaling,
     statistics,
 )
@@ -66,6 +67,7 @@ SECTIONS: Sequence[Section] = (
     ranking,
     groups,
     reconstructions,
+    robustness,
     methods,
     cards,
     data,

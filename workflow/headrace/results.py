@@ -29,6 +29,15 @@ class MetricValue:
 
 
 @dataclass(frozen=True)
+class CorruptedValue(MetricValue):
+    """One metric of one run on inputs that were made worse."""
+
+    corruption: str
+    """How, as `noise`."""
+    strength: float
+
+
+@dataclass(frozen=True)
 class DatasetResult:
     """A dataset as it was sharded."""
 
@@ -93,6 +102,8 @@ class RunResult:
     flops_per_sample: int | None = None
     """Floating-point operations of one training step a sample, forwards and backwards."""
     metrics: Sequence[MetricValue] = ()
+    corrupted: Sequence[CorruptedValue] = ()
+    """Metrics on inputs made worse, where that was asked for."""
     curves: Sequence[Mapping[str, float]] = ()
     """One mapping per epoch: epoch, train_loss, validation_loss, learning_rate, seconds and validation metrics."""
     best_epoch: int | None = None

@@ -124,9 +124,9 @@ def default_requests(plan: Plan | None, stated: Stated | None = None) -> Request
         shard       30 + the dataset at 50 MiB/s
         preprocess  30 + the dataset, and 10 passes over it for each step, at 50 MiB/s
         train       30 + runs x epochs x (training and validation splits) at 1 MiB/s
-        evaluate    30 + runs x (validation and test splits) at 1 MiB/s, and 20 million resampled samples a second;
-                    of up to 100 classes, 100 million resampled samples x classes a second too;
-                    where the next step is predicted, the training split once more
+        evaluate    30 + runs x (1 + strengths of noise) x (validation and test splits) at 1 MiB/s, and 20 million
+                    resampled samples a second; of up to 100 classes, 100 million resampled samples x classes a second
+                    too; where the next step is predicted, the training split once more
     """
     requests = {rule: dict(WITHOUT_PLAN[rule.partition("_")[0]]) for rule in list_rules()}
     if plan is None:
@@ -215,13 +215,15 @@ class Sizes:
         data = self._behind(job.artifacts[0].inputs["run"])
         mib = data.of("validation", "test")
         resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
+        corruption = job.artifacts[0].spec.get("corruption", {"noise": ()})
+        passes = len(job.artifacts) * (1 + len(corruption["noise"]))
         runs = [artifact.inputs["run"] for artifact in job.artifacts if "run" in artifact.inputs]
         training = [run.spec["training"] for run in runs]
         run = job.artifacts[0].inputs["run"]
         shapes = run.spec["shapes"]
         ranked = resampled * shapes["outputs"] if shapes["task"] == "classification" else 0
         judging = resampled / RESAMPLED_PER_S + (ranked / RANKED_PER_S if shapes["outputs"] <= MAX_RANKED else 0)
-        seconds = len(job.artifacts) * (mib / TRAINING_MIB_PER_S + judging)
+        seconds = passes * (mib / TRAINING_MIB_PER_S + judging)
         outputs = 2 if shapes["task"] == NEXT_STEP else shapes["outputs"] or math.prod(shapes["inputs"])
         predicted = 8 * outputs * (data.samples["validation"] + data.samples["test"]) / MIB
         held = (

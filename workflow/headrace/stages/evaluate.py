@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from headrace.batches import Split, open_split
+from headrace.batches import Batch, Split, open_split
 from headrace.digests import PICTURES
 from headrace.inference.bounds import bound_by_importance
+from headrace.inference.corruption import add_noise, find_deviations
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import traverse
 from headrace.inference.references import Series, make_references
@@ -33,6 +35,7 @@ COMPUTES = (
     "calibration",
     "epochs",
     "inference.bounds",
+    "inference.corruption",
     "inference.grouping",
     "inference.latents",
     "inference.references",
@@ -62,6 +65,7 @@ NUM_SHOWN = 12
 def run(job: Job) -> None:
     """Evaluate what is not sealed yet; a run that failed has nothing to evaluate."""
     data: dict[str, Split] = {}
+    deviations: Tensor | None = None
     for task in job.pending():
         if "run" not in task.inputs:
             with making(task) as work:
@@ -73,11 +77,13 @@ def run(job: Job) -> None:
             continue
         # All runs of a job read the same features.
         data = data or {split: open_split(task.input_folder("features"), split) for split in JUDGED}
+        if deviations is None and "corruption" in task.spec:
+            deviations = find_deviations(open_split(task.input_folder("features"), "train", resident_mib=0))
         with making(task) as work:
-            evaluate_one(task, work, data)
+            evaluate_one(task, work, data, deviations)
 
 
-def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
+def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations: Tensor | None) -> None:
     """Predict, judge, and keep what the report shows of the test split."""
     folder = task.input_folder("run")
     manifest = read_manifest(folder)
@@ -97,6 +103,8 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split]) -> None:
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
+    if deviations is not None:
+        write_json(work.folder / "corrupted.json", judge_corrupted(task, trained, data["test"], deviations))
     # Here and not in training, whose time it would take; all seeds of a job share what is counted.
     num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
     work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
@@ -162,12 +170,28 @@ def _said(rows: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(f"{row['metric']} {math.nan if row['value'] is None else row['value']:.4g}" for row in rows)
 
 
+def judge_corrupted(task: Task, run: TrainedRun, data: Split, deviations: Tensor) -> list[dict[str, Any]]:
+    """The metrics on noisy inputs of the test split: a row a metric and strength."""
+    rows = []
+    for strength in task.spec["corruption"]["noise"]:
+        noisy = add_noise(data.in_order(BATCH_SIZE), deviations, strength, task.spec["seed"])
+        judged = judge(task, run.shapes.task, "test", gather(run, noisy))
+        rows += [{"corruption": "noise", "strength": strength} | row for row in judged]
+        logger.info("evaluate %s: noise %g: %s", task.id, strength, _said(judged))
+    return rows
+
+
+def gather(run: TrainedRun, batches: Iterable[Batch]) -> Outputs:
+    """The outputs of a trained run for all samples of batches, and the targets."""
+    parts: list[Outputs] = []
+    for batch, outputs in run.predict(batches):
+        parts.append(outputs if batch.target is None else {**outputs, "target": batch.target.numpy()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def predict(run: TrainedRun, data: Split) -> Outputs:
     """The outputs of a trained run for every sample, in the units of the data, and the targets."""
-    parts: list[Outputs] = []
-    for batch, outputs in run.predict(data.in_order(BATCH_SIZE)):
-        parts.append(outputs if batch.target is None else {**outputs, "target": batch.target.numpy()})
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    outputs = gather(run, data.in_order(BATCH_SIZE))
     if run.shapes.task == "density":
         outputs.pop("target", None)
         first = next(data.in_order(NUM_SHOWN)).inputs
