@@ -149,7 +149,7 @@ def test_datasets_that_share_no_task_are_not_summed_up(make) -> None:
     assert "over 2 datasets" not in section_of(make())
 
 
-def test_a_profile_is_the_share_of_runs_above_every_score(tmp_path) -> None:
+def test_a_profile_is_the_share_of_runs_above_every_score() -> None:
     found = only(list(three_datasets().runs))
     colours = {standing.model: "#2f78c4" for standing in found.standings}
     spec = draw_profile(found, colours)

@@ -50,7 +50,7 @@ def one_line(capsys) -> str:
 
 def test_check_says_that_a_file_is_fine(small, capsys):
     assert main(["check", "small.yaml"]) == 0
-    assert capsys.readouterr() == ("small.yaml: fine: 1 runs, 3 artifacts\n", "")
+    assert capsys.readouterr() == ("small.yaml: fine: 1 runs, 4 artifacts\n", "")
 
 
 def test_check_takes_the_default_experiment(capsys, monkeypatch):
