@@ -78,6 +78,9 @@ SECTIONS: Sequence[Section] = (
 )
 """In the order of the contents."""
 
+SCRIPTS = ("report.js", "tables.js")
+"""They become one."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -108,7 +111,7 @@ def compose(results: Results) -> Report:
     )
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
     # A script or a style is let in by the hash of its text: whatever else claims to be one stays dead.
-    parts = {name: Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js")}
+    style, *scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", *SCRIPTS)]
     page = Page(results)
     contexts = {_name(section): section.describe(page) for section in SECTIONS}
     sections = [
@@ -121,8 +124,8 @@ def compose(results: Results) -> Report:
         problems=[*find_problems(results, page.comparisons), *find_unconverged(results.traces)],
         num_done=sum(run.status == "done" for run in results.runs),
         sections=sections,
-        style=parts["report.css"],
-        script=parts["report.js"],
+        style=Markup(style),
+        script=Markup("\n".join(scripts)),
         bundle=Markup(load_bundle()),
     )
     charts = [(name, *chart) for name, context in contexts.items() for chart in (context or {}).get("figures", ())]
