@@ -19,9 +19,11 @@ def rendered(make: Callable[[], Results]) -> str:
 
 
 class Visit:
-    """A page that was opened and has drawn its charts, and what happened meanwhile."""
+    """A page that was opened and read to its end, so that its charts are drawn, and what happened meanwhile."""
 
-    def __init__(self, browser, path: Path, make: Callable[[], Results], **options: object) -> None:
+    def __init__(
+        self, browser, path: Path, make: Callable[[], Results], *, is_read: bool = True, **options: object
+    ) -> None:
         path.write_text(rendered(make), encoding="utf-8")
         self.address = path.as_uri()
         self.page = browser.new_page(**options)
@@ -32,8 +34,15 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(self.address)
         self.num_charts = self.page.locator(".chart").count()
-        drawn = "() => document.querySelectorAll('.chart svg').length === document.querySelectorAll('.chart').length"
-        self.page.wait_for_function(drawn)
+        if is_read:
+            self.read()
+
+    def read(self) -> None:
+        """Scroll through the page until every chart is drawn, and back."""
+        for chart in self.page.locator(".chart").all():
+            chart.scroll_into_view_if_needed()
+            chart.locator("svg").wait_for()
+        self.page.evaluate("scrollTo(0, 0)")
 
     def style(self, selector: str, name: str) -> str:
         """Return a computed style."""

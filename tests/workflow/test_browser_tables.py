@@ -7,8 +7,9 @@ import functools
 import math
 
 from browsing import rendered
+from headrace.figures.comparisons import find_metric
 from headrace.results import MetricValue, Results
-from sample_results import broken_quickstart, exact_runs, hostile, make_dataset, make_results, quickstart
+from sample_results import broken_quickstart, exact_runs, hostile, make_dataset, make_results, many_runs, quickstart
 
 RUNS = "table.runs >> nth=0"
 
@@ -128,3 +129,22 @@ def test_without_scripts_the_tables_stand_as_they_are(browser, tmp_path):
     assert page.locator("th button, .filter").count() == 0
     assert page.locator("table.results").first.locator("tbody th").all_inner_texts()[2] == "cnn"
     context.close()
+
+
+def test_a_thousand_runs_open_in_one_small_page_and_sort_rightly(visit):
+    seen = visit(many_runs, is_read=False)
+    assert len(rendered(many_runs).encode()) < 15_000_000
+    values = {run.id: find_metric(run, "nll", "test").value for run in many_runs().runs}
+    ordered = sorted(values, key=values.__getitem__)
+    assert len(ordered) == 1000
+    seen.page.locator("summary").filter(has_text="Every run").click()
+    button = seen.page.locator("table.runs th", has_text="nll (test)").get_by_role("button")
+    shown = "[...document.querySelectorAll('table.runs tbody tr')].map((row) => row.lastElementChild.textContent)"
+    before = seen.page.evaluate(shown)
+    for wanted in (ordered, ordered[::-1], before):
+        button.click()
+        assert seen.page.evaluate(shown) == wanted
+    box = seen.page.get_by_label("Filter: Runs of digits: classification")
+    box.fill(ordered[123])
+    assert seen.page.evaluate("document.querySelectorAll('table.runs tbody tr:not([hidden])').length") == 1
+    assert seen.complaints == []
