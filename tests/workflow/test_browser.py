@@ -70,7 +70,7 @@ def test_hostile_names_are_read_and_not_run(visit):
     seen = visit(hostile)
     assert seen.page.evaluate("window.hacked") is None
     assert seen.page.locator("img[src=x]").count() == 0
-    assert seen.page.locator("script").count() == 10 + 2
+    assert seen.page.locator("script").count() == 10 + 3
     assert "onerror" in seen.page.locator("h1").inner_text()
     assert "onerror" in seen.page.locator(".chart svg").first.text_content()
     assert seen.complaints == []

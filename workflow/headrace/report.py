@@ -26,6 +26,7 @@ from headrace.figures.numbers import (
     format_seconds,
     format_share,
 )
+from headrace.figures.runs import tabulate_runs
 from headrace.figures.theme import vegalite_version
 from headrace.results import Results
 from headrace.sections import (
@@ -78,7 +79,7 @@ SECTIONS: Sequence[Section] = (
 )
 """In the order of the contents."""
 
-SCRIPTS = ("report.js", "tables.js")
+SCRIPTS = ("report.js", "tables.js", "runs.js")
 """They become one."""
 
 
@@ -123,6 +124,7 @@ def compose(results: Results) -> Report:
         results=results,
         problems=[*find_problems(results, page.comparisons), *find_unconverged(results.traces)],
         num_done=sum(run.status == "done" for run in results.runs),
+        runs=tabulate_runs(results, page.comparisons),
         sections=sections,
         style=Markup(style),
         script=Markup("\n".join(scripts)),

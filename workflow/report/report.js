@@ -41,4 +41,6 @@ for (const chart of waiting) {
   approaching.observe(chart);
 }
 
-window.addEventListener("beforeprint", () => [...waiting].forEach(drawOnce));
+window.addEventListener("beforeprint", () => {
+  [...waiting].filter((chart) => !chart.closest("[hidden]")).forEach(drawOnce);
+});
