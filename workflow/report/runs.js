@@ -82,10 +82,11 @@ function makeCurve(run) {
   const spec = findCurve(run.id);
   if (!spec) return make("p", {}, "It left no learning curve.");
   const chart = make("div", { class: "chart" });
-  const words = "Solid is the validation loss, dashed the training loss; a ring marks the best epoch. The axes are those of all runs.";
+  const words = "Solid is the validation loss, dashed the training loss; a ring marks the best epoch. The axes are those of all runs. ";
+  const zoom = make("span", { class: "screen" }, "Ctrl and the wheel zoom, dragging moves, a double click resets.");
   // Its width is that of the page, which it joins first.
   queueMicrotask(() => { curve = drawChart(chart.appendChild(make("div", {})), spec); });
-  return make("figure", {}, chart, make("figcaption", {}, words));
+  return make("figure", {}, chart, make("figcaption", {}, words, zoom));
 }
 
 function showRun(runs) {
