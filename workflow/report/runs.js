@@ -71,8 +71,10 @@ function findCurve(id) {
     const spec = JSON.parse(script.textContent);
     const isOwn = (row) => row.run === id;
     if (!spec.datasets.lines.some(isOwn)) continue;
-    for (const layer of spec.layer) layer.encoding.color.legend = null;
     for (const [name, rows] of Object.entries(spec.datasets)) spec.datasets[name] = rows.filter(isOwn);
+    // A layer without a mark would be an image without words for who can't see it.
+    spec.layer = spec.layer.filter((layer) => spec.datasets[layer.data.name].length);
+    for (const layer of spec.layer) layer.encoding.color.legend = null;
     return { ...spec, description: `Training and validation loss of run ${id} by epoch.` };
   }
   return null;

@@ -186,19 +186,20 @@ def _draw_panel(comparison: Comparison, model: str, rows: Sequence[Row], y: alt.
     about_point = [*about_run, "epoch:Q", alt.Tooltip("loss:Q", format=".4r")]
     # One row is a whole line: a large sweep's page is ten times smaller than with one row per epoch.
     lines = alt.Chart(alt.NamedData("lines")).transform_flatten(["epoch", "loss"])
-    best = alt.Chart(alt.NamedData("best")).mark_point(size=70, strokeWidth=2, filled=False, opacity=1, clip=True)
     layers = [
         lines.mark_line(strokeWidth=1.5, opacity=0.8, clip=True).encode(
             detail="run:N", strokeDash=dash, tooltip=about_run, **shared
-        ),
-        best.encode(tooltip=about_point, **shared),
+        )
     ]
+    if best := _select_best(comparison, rows):
+        rings = alt.Chart(alt.NamedData("best")).mark_point(size=70, strokeWidth=2, filled=False, opacity=1, clip=True)
+        layers.append(rings.encode(tooltip=about_point, **shared))
     if sum(len(row["loss"]) for row in rows) <= MAX_HOVER_POINTS:
         # A line knows the values of its first point alone: unseen circles answer to the mouse with their own.
         layers.append(lines.mark_circle(size=80, opacity=0, clip=True).encode(tooltip=about_point, **shared))
     chart = alt.layer(*layers).properties(width="container", height=220).add_params(_make_zoom("x", "y"))
     words = f"Training and validation loss of {model} on {comparison.dataset} by epoch, one line per run."
-    return finish(chart, words, {"lines": rows, "best": _select_best(comparison, rows)})
+    return finish(chart, words, {"lines": rows, "best": best})
 
 
 def _choose_epoch_axis(rows: Sequence[Row]) -> alt.X:
