@@ -109,6 +109,27 @@ def test_sorted_rows_stay_filtered(visit):
     ]
 
 
+@functools.cache
+def doubtful() -> Results:
+    """Return three models, of which the first ran a seed twice: its statistics are left out, in one wide cell."""
+    twice = [dataclasses.replace(run, seed=0) for run in exact_runs("twice", [0.7, 0.7])]
+    runs = [*twice, *exact_runs("fnn", [0.8, 0.8]), *exact_runs("cnn", [0.6, 0.6])]
+    return make_results(runs, [make_dataset("digits", "mnist5k", ("classification",), 5000)])
+
+
+def test_a_row_whose_numbers_are_left_out_sorts_last(visit):
+    seen = visit(doubtful, is_read=False)
+    table = seen.page.locator("section[aria-labelledby=statistics] table").first
+    for head in ("mean", "highest"):
+        button = table.locator("thead th", has_text=head).get_by_role("button")
+        for wanted in (["cnn", "fnn", "twice"], ["fnn", "cnn", "twice"]):
+            button.click()
+            assert table.locator("tbody th").all_inner_texts() == wanted
+        button.click()
+        assert table.locator("tbody th").all_inner_texts() == ["twice", "fnn", "cnn"]
+    assert seen.complaints == []
+
+
 def test_hostile_heads_and_cells_are_sorted_and_filtered_as_text(visit):
     seen = visit(hostile)
     seen.page.locator("summary").filter(has_text="Every run").first.click()

@@ -79,7 +79,7 @@ SECTIONS: Sequence[Section] = (
 )
 """In the order of the contents."""
 
-SCRIPTS = ("report.js", "tables.js", "runs.js")
+SCRIPTS = ("report.js", "report.tables.js", "report.runs.js")
 """They become one."""
 
 

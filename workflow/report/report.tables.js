@@ -7,6 +7,8 @@ const ORDERS = [null, "ascending", "descending"];
 const NATURAL = new Intl.Collator("en", { numeric: true });
 
 function readCell(cell) {
+  // A cell over several columns says why they are empty.
+  if (!cell || cell.colSpan > 1) return { text: "", isEmpty: true, number: NaN };
   const data = cell.querySelector("data");
   const text = cell.textContent.trim();
   // Thousands are set apart by thin spaces.
