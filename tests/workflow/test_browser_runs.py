@@ -44,7 +44,7 @@ def test_a_link_leads_to_a_run_and_back_to_its_row(visit):
     assert seen.page.title() == "cnn, seed 1: quickstart"
     assert [part.is_visible() for part in seen.page.locator("body > header, body > main").all()] == [False, False, True]
     seen.page.get_by_role("link", name="Back to all results").click()
-    seen.page.wait_for_function("document.title === 'quickstart'")
+    seen.page.wait_for_function("() => document.title === 'quickstart'")
     assert link.evaluate("link => link === document.activeElement")
     assert link.is_visible()
     assert not page.is_visible()
@@ -90,9 +90,9 @@ def test_neighbours_are_the_other_seeds_of_the_same_candidate(visit):
     page = turn_to(seen, runs[0])
     assert "Previous: none" in page.locator("nav").inner_text()
     page.get_by_role("link", name="Next: seed 1").click()
-    seen.page.wait_for_function("document.title === 'fnn (learning_rate=0.001), seed 1: quickstart'")
+    seen.page.wait_for_function("() => document.title === 'fnn (learning_rate=0.001), seed 1: quickstart'")
     page.get_by_role("link", name="Next: seed 2").click()
-    seen.page.wait_for_function("document.title === 'fnn (learning_rate=0.001), seed 2: quickstart'")
+    seen.page.wait_for_function("() => document.title === 'fnn (learning_rate=0.001), seed 2: quickstart'")
     assert "Next: none" in page.locator("nav").inner_text()
     assert page.get_by_role("link", name="Previous: seed 1").get_attribute("href") == f"#run-{runs[1].id}"
 
@@ -131,7 +131,7 @@ def test_charts_keep_the_width_of_a_window_that_changed_behind_a_run(visit):
     turn_to(seen, quickstart().runs[0])
     seen.page.set_viewport_size({"width": 700, "height": 800})
     seen.page.get_by_role("link", name="Back to all results").click()
-    seen.page.wait_for_function("document.querySelector('.chart svg').getBoundingClientRect().width > 500")
+    seen.page.wait_for_function("() => document.querySelector('.chart svg').getBoundingClientRect().width > 500")
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
