@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run setup test test-slow coverage lint format schema bench cluster clean
+.PHONY: run setup test test-slow coverage lint format schema picture bench cluster clean
 
 run: $(READY)
 	@$(BIN)/headrace check "$(CONFIG)"
@@ -41,6 +41,11 @@ format: $(READY)
 
 schema: $(READY)
 	$(BIN)/python -m pytest -q tests/unit/test_schema.py --fix
+
+# The picture in the README, of the quickstart's report.
+picture: $(READY)
+	@$(MAKE) --no-print-directory run CONFIG=configs/quickstart.yaml
+	$(BIN)/python -m pytest -q tests/workflow/test_pictures.py --fix
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/$(NAME).py

@@ -310,6 +310,17 @@ def broken_quickstart() -> Results:
     return make_results(runs, [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
 
 
+def many_runs(num_points: int = 200) -> Results:
+    """Return a random sweep of so many points with five seeds each."""
+    noise = np.random.default_rng(7)
+    runs = []
+    for dropout in noise.uniform(0, 0.9, num_points):
+        accuracy = 0.95 - 0.1 * float(dropout) ** 2
+        values = {"accuracy": accuracy, "macro_f1": accuracy - 0.001, "nll": 0.18, "ece": 0.021, "auroc": 0.9969}
+        runs += [make_run("fnn", seed, values, point={"dropout": float(dropout)}) for seed in range(5)]
+    return make_results(runs, [make_dataset("digits", "mnist5k", ("classification",), 5000)], experiment="many")
+
+
 def two_datasets() -> Results:
     """Return an experiment with classification and regression on two datasets, and no clear winner."""
     datasets = [

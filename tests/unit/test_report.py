@@ -90,8 +90,16 @@ class Page(html.parser.HTMLParser):
     def specs(self) -> list[dict]:
         """Return the charts."""
         return [
-            json.loads(data) for _, attributes, data in self.sources if attributes.get("type") == "application/json"
+            json.loads(data)
+            for _, attributes, data in self.sources
+            if attributes.get("type") == "application/json" and "id" not in attributes
         ]
+
+    @property
+    def run_table(self) -> dict:
+        """Return what the page of a run is made from."""
+        (table,) = [json.loads(data) for _, attributes, data in self.sources if attributes.get("id") == "run-table"]
+        return table
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +146,24 @@ def test_every_value_of_every_seed_is_on_the_page_exactly_and_readably(page):
             assert format_number(metric.value) in page.text
             interval = f"[{format_number(metric.low)}, {format_number(metric.high)}]"
             assert interval in page.text
+
+
+def test_every_run_has_all_of_its_parameters_and_values_in_the_table_of_the_page():
+    runs = quickstart_runs()
+    odd = [MetricValue("accuracy", "test", value, math.nan, math.nan) for value in (math.nan, math.inf)]
+    runs[0] = dataclasses.replace(runs[0], metrics=odd[:1])
+    runs[1] = dataclasses.replace(runs[1], metrics=odd[1:])
+    table = replaced(runs=runs).run_table
+    assert sorted(row["id"] for row in table["runs"]) == sorted(run.id for run in runs)
+    rows = {row["id"]: row for row in table["runs"]}
+    for run in runs:
+        row = rows[run.id]
+        assert dict(table["parameters"][row["parameters"]]).keys() == run.parameters.keys()
+        columns = [tuple(column) for column in table["candidates"][row["candidate"]]["columns"]]
+        found = {column: value[0] for column, value in zip(columns, row["values"], strict=True) if value}
+        assert found == {(metric.metric, metric.split): repr(metric.value) for metric in run.metrics}
+    # The three seeds of a setting share their parameters.
+    assert len(table["parameters"]) == 5
 
 
 def test_rows_say_parameters_time_and_the_distance_from_the_baseline(page):
@@ -208,7 +234,7 @@ def test_hostile_strings_stay_text():
     assert page.open == []
     assert all(values["src"].startswith("data:") for tag, values in page.tags if tag == "img")
     assert not [name for _, values in page.tags for name in values if name.startswith("on")]
-    assert len([tag for tag, _ in page.tags if tag == "script"]) == 12
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 13
     visible = re.sub(r"\s+", " ", HOSTILE)
     assert page.text.count(visible) > 50
     fits = page.text[page.text.rindex("Convergence of iterative steps") :]

@@ -1,12 +1,17 @@
-"""A project of its own for every test."""
+"""A project of its own for every test, and a browser."""
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
+from browsing import ARGUMENTS, Visit
+from headrace.results import Results
 from projects import TINY, Project, copy_project
 
 
@@ -45,3 +50,31 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     done = project.snakemake()
     assert done.returncode == 0, done.stdout
     return project.digest()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Yield Debian's chromium; on CI it has to be there."""
+    executable = shutil.which("chromium")
+    if executable is None and os.environ.get("CI"):
+        pytest.fail("chromium is missing: apt-get install chromium")
+    if executable is None:
+        pytest.skip("chromium is missing: apt-get install chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path) -> Iterator:
+    """Yield a function that opens the report of a sample."""
+    visits: list[Visit] = []
+
+    def open_report(make: Callable[[], Results], **options: object) -> Visit:
+        visits.append(Visit(browser, tmp_path / f"report-{len(visits)}.html", make, **options))
+        return visits[-1]
+
+    yield open_report
+    for opened in visits:
+        opened.page.close()

@@ -2,80 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import sync_playwright
 
+from browsing import rendered
 from headrace.collection.finished import read_all
 from headrace.collection.pages import render_index
-from headrace.report import render
-from headrace.results import Results
 from sample_experiments import write_results
 from sample_results import broken_quickstart, hostile, oddities, quickstart, ranked, three_datasets, unconverged
-
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    """Yield Debian's chromium; on CI it has to be there."""
-    executable = shutil.which("chromium")
-    if executable is None and os.environ.get("CI"):
-        pytest.fail("chromium is missing: apt-get install chromium")
-    if executable is None:
-        pytest.skip("chromium is missing: apt-get install chromium")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@functools.cache
-def rendered(make: Callable[[], Results]) -> str:
-    """Return the report of a sample."""
-    return render(make())
-
-
-class Visit:
-    """A page that was opened and has drawn its charts, and what happened meanwhile."""
-
-    def __init__(self, browser, path: Path, make: Callable[[], Results], **options: object) -> None:
-        path.write_text(rendered(make), encoding="utf-8")
-        self.address = path.as_uri()
-        self.page = browser.new_page(**options)
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(self.address)
-        self.num_charts = self.page.locator(".chart").count()
-        drawn = "() => document.querySelectorAll('.chart svg').length === document.querySelectorAll('.chart').length"
-        self.page.wait_for_function(drawn)
-
-    def style(self, selector: str, name: str) -> str:
-        """Return a computed style."""
-        script = "([selector, name]) => getComputedStyle(document.querySelector(selector)).getPropertyValue(name)"
-        return self.page.evaluate(script, [selector, name])
-
-
-@pytest.fixture
-def visit(browser, tmp_path) -> Iterator:
-    """Yield a function that opens the report of a sample."""
-    visits: list[Visit] = []
-
-    def open_report(make: Callable[[], Results], **options: object) -> Visit:
-        visits.append(Visit(browser, tmp_path / f"report-{len(visits)}.html", make, **options))
-        return visits[-1]
-
-    yield open_report
-    for opened in visits:
-        opened.page.close()
 
 
 @pytest.mark.parametrize("make", [quickstart, broken_quickstart])
@@ -137,7 +70,7 @@ def test_hostile_names_are_read_and_not_run(visit):
     seen = visit(hostile)
     assert seen.page.evaluate("window.hacked") is None
     assert seen.page.locator("img[src=x]").count() == 0
-    assert seen.page.locator("script").count() == 10 + 2
+    assert seen.page.locator("script").count() == 10 + 3
     assert "onerror" in seen.page.locator("h1").inner_text()
     assert "onerror" in seen.page.locator(".chart svg").first.text_content()
     assert seen.complaints == []

@@ -26,6 +26,7 @@ from headrace.figures.numbers import (
     format_seconds,
     format_share,
 )
+from headrace.figures.runs import tabulate_runs
 from headrace.figures.theme import vegalite_version
 from headrace.results import Results
 from headrace.sections import (
@@ -78,6 +79,9 @@ SECTIONS: Sequence[Section] = (
 )
 """In the order of the contents."""
 
+SCRIPTS = ("report.js", "report.tables.js", "report.runs.js")
+"""They become one."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -108,7 +112,7 @@ def compose(results: Results) -> Report:
     )
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
     # A script or a style is let in by the hash of its text: whatever else claims to be one stays dead.
-    parts = {name: Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js")}
+    style, *scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", *SCRIPTS)]
     page = Page(results)
     contexts = {_name(section): section.describe(page) for section in SECTIONS}
     sections = [
@@ -120,9 +124,10 @@ def compose(results: Results) -> Report:
         results=results,
         problems=[*find_problems(results, page.comparisons), *find_unconverged(results.traces)],
         num_done=sum(run.status == "done" for run in results.runs),
+        runs=tabulate_runs(results, page.comparisons),
         sections=sections,
-        style=parts["report.css"],
-        script=parts["report.js"],
+        style=Markup(style),
+        script=Markup("\n".join(scripts)),
         bundle=Markup(load_bundle()),
     )
     charts = [(name, *chart) for name, context in contexts.items() for chart in (context or {}).get("figures", ())]

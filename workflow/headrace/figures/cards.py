@@ -93,7 +93,7 @@ def _make_card(comparison: Comparison, candidate: Candidate, results: Results, d
         limits=tuple(_find_limits(comparison, candidate, dataset)),
         run=run,
         chosen=_describe_choice(comparison, candidate),
-        commands=tuple(_write_commands(comparison.task, run, dataset)) if run else (),
+        commands=tuple(write_commands(comparison.task, run, dataset)) if run else (),
     )
 
 
@@ -281,7 +281,7 @@ def _bracket(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"[{format_number(low)}, {format_number(high)}]"
 
 
-def _write_commands(task: str, run: RunResult, dataset: DatasetResult | None) -> Iterable[str]:
+def write_commands(task: str, run: RunResult, dataset: DatasetResult | None) -> Iterable[str]:
     """Yield shell lines: prediction of the test split, which may be replaced by other data, and the export."""
     if not run.artifact:
         return

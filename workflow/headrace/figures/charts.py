@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
@@ -33,8 +34,25 @@ MAX_HOVER_POINTS = 4000
 MAX_COUNTED_CLASSES = 20
 """Classes up to which a confusion matrix has room for its counts."""
 
+ROOM_PX = 6
+"""Pixels between the outermost marks and the edge, at which marks are cut so that none leaves its axes when zoomed."""
+
 LOG_RATIO = 8.0
 """Losses that differ by more than this factor are drawn on a log scale."""
+
+
+def _make_zoom(*axes: Literal["x", "y"]) -> alt.Parameter:
+    """Return a selection that moves the scales: a mouse drags, its wheel zooms with a key, a double click resets.
+
+    The wheel alone and a finger scroll the page. A pinch on a touch pad reaches a page as a wheel with the control key.
+    """
+    return alt.selection_interval(
+        name="zoom",
+        bind="scales",
+        encodings=list(axes),
+        zoom="wheel![event.ctrlKey || event.metaKey]",
+        translate="[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!",
+    )
 
 
 def select_shown(comparison: Comparison) -> list[Candidate]:
@@ -54,20 +72,21 @@ def draw_seeds(comparison: Comparison, colours: Mapping[str, str]) -> Spec | Non
     labels = alt.Axis(labelExpr=NAME_OF_KEY, labelLineHeight=15, ticks=False, domain=False, title=None)
     y = alt.Y("key:N", sort=keys, axis=labels, scale=alt.Scale(domain=keys, paddingInner=0.3, paddingOuter=0.15))
     fill = alt.Scale(domain=keys, range=[colours[candidate.name] for candidate in shown])
-    shared: dict[str, Any] = {"y": y, "color": alt.Color("key:N", legend=None, scale=fill)}
+    x = _choose_metric_axis(comparison, tables)
+    shared: dict[str, Any] = {"x": x, "y": y, "color": alt.Color("key:N", legend=None, scale=fill)}
     offset = alt.YOffset("position:O")
     about_mean = [alt.Tooltip(f"{name}:N") for name in ("model", "mean", "95 % interval", "seeds")]
     about_seed = [alt.Tooltip(f"{name}:N") for name in ("model", "seed", "exact", "bootstrap interval", "run")]
     charts = {name: alt.Chart(alt.NamedData(name)).encode(**shared) for name in tables}
-    x = _choose_metric_axis(comparison, tables)
+    bands, rules, dots, ticks = (charts[name] for name in ("bands", "rules", "seeds", "means"))
     layers = {
-        "bands": charts["bands"].mark_bar(opacity=0.18).encode(x=x, x2="high:Q", tooltip=about_mean),
-        "rules": charts["rules"].mark_rule(opacity=0.5).encode(x=x, x2="high:Q", yOffset=offset, tooltip=about_seed),
-        "seeds": charts["seeds"].mark_circle(size=64, opacity=1).encode(x=x, yOffset=offset, tooltip=about_seed),
-        "means": charts["means"].mark_tick(thickness=3, opacity=1).encode(x=x, tooltip=about_mean),
+        "bands": bands.mark_bar(opacity=0.18, clip=True).encode(x2="high:Q", tooltip=about_mean),
+        "rules": rules.mark_rule(opacity=0.5, clip=True).encode(x2="high:Q", yOffset=offset, tooltip=about_seed),
+        "seeds": dots.mark_circle(size=64, opacity=1, clip=True).encode(yOffset=offset, tooltip=about_seed),
+        "means": ticks.mark_tick(thickness=3, opacity=1, clip=True).encode(tooltip=about_mean),
     }
     height = len(shown) * (14 + SEED_HEIGHT * max(len(candidate.runs) for candidate in shown))
-    chart = alt.layer(*(layer for name, layer in layers.items() if tables[name]))
+    chart = alt.layer(*(layer for name, layer in layers.items() if tables[name])).add_params(_make_zoom("x"))
     words = f"{comparison.metric} of every seed on {comparison.dataset}, by model."
     return finish(chart.properties(width="container", height=height), words, tables)
 
@@ -87,7 +106,8 @@ def _choose_metric_axis(comparison: Comparison, tables: Mapping[str, Sequence[Ro
     better = "lower" if comparison.lower_is_better else "higher"
     title = f"{comparison.metric} on {comparison.split} ({better} is better)"
     axis = alt.Axis(title=title, tickCount=5, labelFlush=False)
-    return alt.X("x:Q", axis=axis, scale=alt.Scale(zero=False, nice=True, domain=[low - margin, high + margin]))
+    scale = alt.Scale(zero=False, nice=True, padding=ROOM_PX, domain=[low - margin, high + margin])
+    return alt.X("x:Q", axis=axis, scale=scale)
 
 
 def _tabulate_seeds(comparison: Comparison, candidates: Sequence[Candidate]) -> dict[str, list[Row]]:
@@ -130,13 +150,23 @@ def draw_curves(comparison: Comparison, colours: Mapping[str, str]) -> dict[str,
 def _choose_loss_axis(low: float, high: float) -> alt.Y:
     """Return a log axis where the losses span a wide range, else a linear one."""
     if low <= 0 or high / low < LOG_RATIO:
-        return alt.Y("loss:Q", scale=alt.Scale(domain=[low, high], nice=True), axis=alt.Axis(title="loss", tickCount=5))
+        scale = alt.Scale(domain=[low, high], nice=True, padding=ROOM_PX)
+        return alt.Y("loss:Q", scale=scale, axis=alt.Axis(title="loss", tickCount=5))
     # Vega rounds a log axis to whole powers of ten and draws nine lines in each.
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(powers) <= 4 else (1,)
     ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
     scale = alt.Scale(type="log", domain=[0.9 * low, 1.1 * high], nice=False)
-    return alt.Y("loss:Q", scale=scale, axis=alt.Axis(title="loss (log scale)", values=ticks, format="~g"))
+    two_gaps = 5 if len(steps) > 1 else 100
+    axis = alt.Axis(title="loss (log scale)", values=alt.ExprRef(_choose_ticks(ticks, two_gaps)), format=".4~g")
+    return alt.Y("loss:Q", scale=scale, axis=axis)
+
+
+def _choose_ticks(ticks: Sequence[float], smallest_ratio: float) -> str:
+    """Return an expression for the ticks of a log axis; zoomed until few are left, it has evenly spaced ones."""
+    low, high = "domain('y')[0]", "domain('y')[1]"
+    spaced = ", ".join(f"pow({low}, {1 - share:g}) * pow({high}, {share:g})" for share in (0.1, 0.3, 0.5, 0.7, 0.9))
+    return f"{high} / {low} < {smallest_ratio} ? [{spaced}] : {json.dumps(ticks)}"
 
 
 def _draw_panel(comparison: Comparison, model: str, rows: Sequence[Row], y: alt.Y, colours: Mapping[str, str]) -> Spec:
@@ -156,26 +186,30 @@ def _draw_panel(comparison: Comparison, model: str, rows: Sequence[Row], y: alt.
     about_point = [*about_run, "epoch:Q", alt.Tooltip("loss:Q", format=".4r")]
     # One row is a whole line: a large sweep's page is ten times smaller than with one row per epoch.
     lines = alt.Chart(alt.NamedData("lines")).transform_flatten(["epoch", "loss"])
-    best = alt.Chart(alt.NamedData("best")).mark_point(size=70, strokeWidth=2, filled=False, opacity=1)
     layers = [
-        lines.mark_line(strokeWidth=1.5, opacity=0.8).encode(
+        lines.mark_line(strokeWidth=1.5, opacity=0.8, clip=True).encode(
             detail="run:N", strokeDash=dash, tooltip=about_run, **shared
-        ),
-        best.encode(tooltip=about_point, **shared),
+        )
     ]
+    if best := _select_best(comparison, rows):
+        rings = alt.Chart(alt.NamedData("best")).mark_point(size=70, strokeWidth=2, filled=False, opacity=1, clip=True)
+        layers.append(rings.encode(tooltip=about_point, **shared))
     if sum(len(row["loss"]) for row in rows) <= MAX_HOVER_POINTS:
         # A line knows the values of its first point alone: unseen circles answer to the mouse with their own.
-        layers.append(lines.mark_circle(size=80, opacity=0).encode(tooltip=about_point, **shared))
-    chart = alt.layer(*layers).properties(width="container", height=220)
+        layers.append(lines.mark_circle(size=80, opacity=0, clip=True).encode(tooltip=about_point, **shared))
+    chart = alt.layer(*layers).properties(width="container", height=220).add_params(_make_zoom("x", "y"))
     words = f"Training and validation loss of {model} on {comparison.dataset} by epoch, one line per run."
-    return finish(chart, words, {"lines": rows, "best": _select_best(comparison, rows)})
+    return finish(chart, words, {"lines": rows, "best": best})
 
 
 def _choose_epoch_axis(rows: Sequence[Row]) -> alt.X:
     first, last = min(min(row["epoch"]) for row in rows), max(max(row["epoch"]) for row in rows)
     count = min(6, last - first + 1)
-    axis = alt.Axis(title="epoch", tickMinStep=1, format="d", tickCount=count, grid=False, labelFlush=False)
-    return alt.X("epoch:Q", axis=axis, scale=alt.Scale(domain=[first, last], nice=False))
+    # Between two epochs there is nothing to name.
+    named = "datum.value % 1 ? '' : datum.label"
+    ticks: dict[str, Any] = {"tickMinStep": 1, "tickCount": count, "format": "d", "labelExpr": named}
+    axis = alt.Axis(title="epoch", grid=False, labelFlush=False, **ticks)
+    return alt.X("epoch:Q", axis=axis, scale=alt.Scale(domain=[first, last], nice=False, padding=ROOM_PX))
 
 
 def _tabulate_curves(comparison: Comparison, model: str) -> list[Row]:

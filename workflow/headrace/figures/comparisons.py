@@ -157,10 +157,11 @@ def _write_parameter(run: RunResult, name: str) -> str:
 
 def format_point(point: Mapping[str, Any]) -> str:
     """Write a point of the sweep for a reader: `learning_rate=0.003, hidden=[64, 64]`."""
-    return ", ".join(f"{name}={_format_value(value)}" for name, value in point.items())
+    return ", ".join(f"{name}={format_value(value)}" for name, value in point.items())
 
 
-def _format_value(value: Any) -> str:
+def format_value(value: Any) -> str:
+    """Write a parameter's value for a reader: words as they are, all else as JSON."""
     return value if isinstance(value, str) and value.isprintable() else json.dumps(value, default=str)
 
 

@@ -95,7 +95,13 @@ def _make_cell(candidate: Candidate, metric: str, split: str, best: float) -> Co
     summary = candidate.summary(metric, split)
     mean, deviation = format_mean(summary.mean, summary.standard_deviation)
     seeds = [{"seed": run.seed, "metric": value} for run, value in candidate.values(metric, split)]
-    return {"mean": mean, "deviation": deviation, "seeds": seeds, "is_best": summary.mean == best}
+    return {
+        "mean": mean,
+        "value": summary.mean,
+        "deviation": deviation,
+        "seeds": seeds,
+        "is_best": summary.mean == best,
+    }
 
 
 def _format_difference(difference: float) -> str:

@@ -56,6 +56,7 @@ COMPUTES = (
     "figures.ranking",
     "figures.references",
     "figures.robustness",
+    "figures.runs",
     "figures.scaling",
     "figures.spreads",
     "figures.theme",
