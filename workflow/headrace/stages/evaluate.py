@@ -92,12 +92,13 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations
     metrics = []
     for split in JUDGED:
         outputs = predict(trained, data[split])
-        shown = {name: outputs.pop(name)[:NUM_SHOWN] for name in ("inputs", "mean") if name in outputs}
+        means = outputs.pop("mean", None)
         bound = bound_test(task, trained, data[split]) if split == "test" else {}
         judged = judge(task, trained.shapes.task, split, outputs | bound)
         metrics += judged
         if split == "test":
             groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
+            shown = {} if means is None else pick_shown(data[split], means)
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
             if pictures := traverse(trained, data[split].in_order(BATCH_SIZE)):
                 save_arrays(work.folder / PICTURES, pictures)
@@ -194,9 +195,20 @@ def predict(run: TrainedRun, data: Split) -> Outputs:
     outputs = gather(run, data.in_order(BATCH_SIZE))
     if run.shapes.task == "density":
         outputs.pop("target", None)
-        first = next(data.in_order(NUM_SHOWN)).inputs
-        return {**outputs, "inputs": first.numpy()} if isinstance(first, torch.Tensor) else outputs
     return outputs
+
+
+def pick_shown(data: Split, means: np.ndarray) -> Outputs:
+    """Some inputs and what is made of them; spread over the split, which may be in the order of its classes."""
+    chosen = np.unique(np.linspace(0, len(data) - 1, NUM_SHOWN).round().astype(np.int64))
+    inputs: list[np.ndarray] = []
+    start = 0
+    for batch in data.in_order(BATCH_SIZE):
+        assert isinstance(batch.inputs, torch.Tensor)
+        own = chosen[(chosen >= start) & (chosen < start + len(batch))]
+        inputs.append(batch.inputs[own - start].numpy())
+        start += len(batch)
+    return {"inputs": np.concatenate(inputs), "mean": means[chosen]}
 
 
 def _finite(value: Any) -> Any:
