@@ -17,18 +17,20 @@ from hypothesis import strategies as st
 
 from headrace.figures.charts import (
     MAX_SEED_ROWS,
-    draw_confusion,
     draw_curves,
     draw_seeds,
     select_shown,
-    sum_confusions,
 )
 from headrace.figures.comparisons import compare
+from headrace.figures.confusions import draw_confusion, sum_confusions
 from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import encode_png, join_images
 from headrace.figures.numbers import format_bytes, format_mean, format_number, format_seconds
 from headrace.figures.theme import Spec, assign_colours, draw_svg
+from headrace.report import render
 from headrace.results import Results
+from headrace.sections import confusions
+from headrace.sections.base import Page
 from sample_results import (
     DIGITS,
     HOSTILE,
@@ -138,6 +140,16 @@ def test_confusions_add_up_over_seeds():
     cells = {(row["true class"], row["predicted class"]): row["count"] for row in spec["datasets"]["counts"]}
     assert cells["3", "5"] == counts[3, 5]
     assert sum(cells.values()) == counts.sum()
+
+
+def test_of_many_models_the_matrices_of_the_best_are_drawn_and_the_page_says_so():
+    results = quickstart()
+    one = next(run for run in results.runs if run.model == "cnn")
+    runs = [dataclasses.replace(one, model=f"cnn{i}", id=f"cnn{i}") for i in range(30)]
+    context = confusions.describe(Page(dataclasses.replace(results, runs=runs)))
+    (comparison,) = context["comparisons"]
+    assert [panel["name"] for panel in comparison["confusions"]] == [f"cnn{i}" for i in range(24)]
+    assert "The best 24 of 30 models are drawn." in render(dataclasses.replace(results, runs=runs))
 
 
 @pytest.mark.parametrize("names", [("a", "a", "b"), ("a", "b"), ()])

@@ -51,6 +51,9 @@ HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "auroc", "
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 """2.2e-16: a target with a smaller probability costs 36.04 nats instead of possibly infinitely many."""
 
+ROUNDING = 1e-12
+"""A mean gap of calibration below it is none."""
+
 PROBABILITY_TOLERANCE = 1e-3
 """How far the probabilities of a sample may sum from 1: room for reduced precision, none for logits."""
 
@@ -136,12 +139,15 @@ def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
         present = by_target.sum(weights, num_classes) + by_predicted.sum(weights, num_classes)
         hits = by_hit.sum(weights, num_classes)
         f1 = np.divide(2 * hits, present, out=np.zeros_like(hits), where=present > 0)
+        total = weights.sum(axis=1)
         gap = np.abs(by_bin.sum(weights, NUM_BINS + 1))
+        # What is but rounding would be told as a number of its own, as 3e-17 of probabilities that are exact.
+        gap[gap <= ROUNDING * total[:, np.newaxis]] = 0
         return {
             "accuracy": _average(weights, correct),
             "macro_f1": f1.mean(axis=1),
             "nll": _average(weights, nll),
-            "ece": gap.sum(axis=1) / weights.sum(axis=1),
+            "ece": gap.sum(axis=1) / total,
             "auroc": measure_auroc(weights),
         }
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.figures.charts import name_classes
 from headrace.figures.comparisons import Candidate
+from headrace.figures.confusions import name_classes
 from headrace.figures.numbers import format_mean
 from headrace.statistics import summarise
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.figures.charts import MAX_COUNTED_CLASSES, draw_confusion, sum_confusions
-from headrace.figures.comparisons import Comparison
+from headrace.figures.comparisons import Candidate, Comparison
+from headrace.figures.confusions import MAX_COUNTED_CLASSES, MAX_PANELS, draw_confusion, sum_confusions
 from headrace.sections.base import Context, Page
 
 TITLE = "Confusion matrices"
@@ -16,17 +16,21 @@ def describe(page: Page) -> Context | None:
     comparisons: list[Context] = []
     for each in page.comparisons:
         dataset = page.datasets.get(each.dataset)
-        confusions = _draw_confusions(each, dataset.class_names if dataset else ())
+        counted = [candidate for candidate in each.best.values() if sum_confusions(candidate) is not None]
+        confusions = _draw_confusions(each, counted[:MAX_PANELS], dataset.class_names if dataset else ())
         if confusions:
-            comparisons.append({"dataset": each.dataset, "task": each.task, "confusions": confusions})
+            about = {"dataset": each.dataset, "task": each.task, "num_counted": len(counted)}
+            comparisons.append({**about, "confusions": confusions})
     panels = [(each["dataset"], panel) for each in comparisons for panel in each["confusions"]]
     figures = [((dataset, panel["model"]), panel["spec"]) for dataset, panel in panels]
     return {"comparisons": comparisons, "figures": figures} if comparisons else None
 
 
-def _draw_confusions(comparison: Comparison, class_names: Sequence[str]) -> list[Context]:
+def _draw_confusions(
+    comparison: Comparison, candidates: Sequence[Candidate], class_names: Sequence[str]
+) -> list[Context]:
     panels = []
-    for candidate in comparison.best.values():
+    for candidate in candidates:
         counts = sum_confusions(candidate)
         if counts is not None and counts.size:
             spec = draw_confusion(counts, class_names, candidate.name, comparison.dataset)

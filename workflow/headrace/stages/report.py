@@ -45,6 +45,7 @@ COMPUTES = (
     "figures.citations",
     "figures.classes",
     "figures.comparisons",
+    "figures.confusions",
     "figures.convergence",
     "figures.files",
     "figures.groups",
