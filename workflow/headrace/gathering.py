@@ -26,6 +26,7 @@ from headrace.results import (
     CorruptedValue,
     DatasetResult,
     FitTrace,
+    LatentMap,
     MetricValue,
     ReferenceResult,
     Results,
@@ -210,10 +211,13 @@ def _shown(folder: Path, task: str, data: Path) -> dict[str, Any]:
             **{name: thin(curve, MAX_CURVE_POINTS) for name, curve in curves.items() if curve is not None},
             **grouped,
         }
-    if task == "density" and arrays["inputs"].ndim == 3:
-        images = np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1)
-        return {"reconstructions": images, "traversals": read_traversals(folder / PICTURES)}
-    return grouped
+    if task != "density":
+        return grouped
+    shown: dict[str, Any] = {"latent_map": read_map(folder / PICTURES)}
+    if arrays["inputs"].ndim != 3:
+        return shown
+    images = np.clip(arrays["inputs"], 0, 1), np.clip(arrays["mean"], 0, 1)
+    return {**shown, "reconstructions": images, "traversals": read_traversals(folder / PICTURES)}
 
 
 def _score_groups(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> GroupScores:
@@ -227,10 +231,18 @@ def _score_groups(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> 
 
 def read_traversals(path: Path) -> Traversals | None:
     """What `evaluate` has drawn of a latent space, if anything."""
-    if not path.exists():
+    arrays = load_arrays(path) if path.exists() else {}
+    if "picture" not in arrays:
         return None
-    arrays = load_arrays(path)
     return Traversals(arrays["dimension"], arrays["divergence"], arrays["step"], arrays["picture"] / 255)
+
+
+def read_map(path: Path) -> LatentMap | None:
+    """Where `evaluate` has found samples in a latent space, if it has."""
+    arrays = load_arrays(path) if path.exists() else {}
+    if "place" not in arrays:
+        return None
+    return LatentMap(arrays["place"], arrays["explained"], arrays.get("mapped_target"))
 
 
 def _step(root: Path, step: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -74,6 +74,18 @@ class Traversals:
 
 
 @dataclass(frozen=True)
+class LatentMap:
+    """Where samples of the test split lie in a latent space."""
+
+    places: np.ndarray
+    """(samples, 2) along the two axes in which they differ most."""
+    explained: np.ndarray
+    """(2,) share of the variance along each."""
+    classes: np.ndarray | None
+    """(samples,) their classes, where the dataset has any."""
+
+
+@dataclass(frozen=True)
 class RunResult:
     """One run: one model family, one point of the sweep, one seed, on one dataset."""
 
@@ -122,6 +134,7 @@ class RunResult:
     reconstructions: tuple[np.ndarray, np.ndarray] | None = None
     """Some test inputs and their reconstructions, each (samples, height, width), in [0, 1]."""
     traversals: Traversals | None = None
+    latent_map: LatentMap | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
 from headrace.batches import Batch
 from headrace.digests import PICTURES
-from headrace.gathering import read_traversals
+from headrace.gathering import read_map, read_traversals
 from headrace.inference import latents
-from headrace.inference.latents import MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, traverse
+from headrace.inference.latents import MAX_MAPPED, MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, map_samples, traverse
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes
 from headrace.provenance import read_manifest
@@ -138,3 +140,40 @@ def test_evaluation_leaves_pictures_that_the_report_reads(
 
 def test_nothing_is_read_where_nothing_was_drawn(tmp_path: Path) -> None:
     assert read_traversals(tmp_path / PICTURES) is None
+
+
+@pytest.mark.parametrize("sizes", [(40,), (700, 700, 100)])
+def test_a_map_shows_the_principal_components_of_the_posterior_means(sizes: tuple[int, ...]) -> None:
+    run = trained()
+    found = map_samples(run, batches(*sizes), sum(sizes))
+    means = run.module.encode(torch.cat([batch.inputs for batch in batches(*sizes)]))[0].detach().double().numpy()
+    components = PCA(2).fit(means)
+    chosen = np.unique(np.linspace(0, len(means) - 1, MAX_MAPPED).round().astype(int))
+    wanted = components.transform(means)[chosen]
+    signs = np.sign(components.components_[[0, 1], np.abs(components.components_).argmax(axis=1)])
+    assert found["place"].shape == (min(sum(sizes), MAX_MAPPED), 2)
+    assert np.allclose(found["place"], wanted * signs, atol=1e-4 * np.abs(wanted).max())
+    assert np.allclose(found["explained"], components.explained_variance_ratio_)
+    assert "mapped_target" not in found
+
+
+def test_samples_on_a_map_keep_their_classes() -> None:
+    parts = [Batch(batch.inputs, torch.arange(len(batch.inputs)) + 10 * i) for i, batch in enumerate(batches(5, 3))]
+    found = map_samples(trained(), parts, 8)
+    assert found["mapped_target"].tolist() == [0, 1, 2, 3, 4, 10, 11, 12]
+
+
+@pytest.mark.parametrize("shapes", [Shapes((5, 6), 2, "classification"), Shapes((4,), 0, "density", num_codes=7)])
+def test_what_has_no_latent_space_has_no_map(shapes: Shapes) -> None:
+    run = trained()
+    assert map_samples(dataclasses.replace(run, shapes=shapes), batches(3), 3) == {}
+
+
+def test_one_dimension_or_one_place_makes_no_map() -> None:
+    assert map_samples(trained(latent=1), batches(9), 9) == {}
+    alike = [Batch(torch.ones(4, 5, 6), None)]
+    assert map_samples(trained(), alike, 4) == {}
+
+
+def test_a_file_without_a_map_has_none(tmp_path: Path) -> None:
+    assert read_map(tmp_path / PICTURES) is None

@@ -1,4 +1,4 @@
-"""Pictures of a latent space: what changes in the decoded images as one of its dimensions does."""
+"""Pictures of a latent space: where samples lie in it, and what changes in the decoded images as one dimension does."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ REACH = 3.0
 """Standard deviations of the prior to either side of its mean."""
 MAX_SIDE = 128
 """Pixels of height or width up to which images are pictured: a report goes into a mail."""
+
+
+MAX_MAPPED = 1000
+"""Samples on a map, spread over the split."""
+ROUNDING = 1e-6
+"""A spread of float32 numbers below it is none."""
 
 
 @runtime_checkable
@@ -58,6 +64,43 @@ def traverse(run: TrainedRun, batches: Iterable[Batch]) -> Outputs:
     grey = np.nan_to_num(decoded, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
     pictures = np.rint(grey * 255).astype(np.uint8).reshape(len(chosen), NUM_STEPS, *shape)
     return {"dimension": chosen, "divergence": divergence[chosen], "step": steps, "picture": pictures}
+
+
+def map_samples(run: TrainedRun, batches: Iterable[Batch], num_samples: int) -> Outputs:
+    """Where samples lie in a latent space, seen along the two axes in which their posterior means differ most.
+
+    Gives `place` (mapped, 2) float32, the two axes' share of the variance, `explained` (2,) float64, and where batches
+    have targets `mapped_target` (mapped,); of `num_samples` in all `batches` at most MAX_MAPPED are mapped. The axes
+    are principal components of all means (Pearson 1901), each turned so that its largest weight is positive. Nothing
+    where there is no latent space, or none with two dimensions and a spread.
+    """
+    module = run.module
+    is_dense = run.shapes.layout == "dense" and not run.shapes.num_codes
+    if run.shapes.task != "density" or not is_dense or not isinstance(module, LatentModel):
+        return {}
+    means, targets = [], []
+    with torch.no_grad():
+        for batch in batches:
+            inputs = move(batch.inputs, run.device)
+            assert isinstance(inputs, Tensor)
+            means.append(module.encode(inputs)[0].double().cpu().numpy())
+            targets += [] if batch.target is None else [batch.target.numpy()]
+    latent = np.concatenate(means)
+    if latent.shape[1] < 2 or not np.isfinite(latent).all():
+        return {}
+    middle = latent.mean(axis=0)
+    latent = latent - middle
+    if np.abs(latent).max() <= ROUNDING * max(1.0, float(np.abs(middle).max())):
+        return {}
+    variances, axes = np.linalg.eigh(latent.T @ latent)
+    first = axes[:, ::-1][:, :2]
+    first = first * np.sign(first[np.abs(first).argmax(axis=0), [0, 1]])
+    chosen = np.unique(np.linspace(0, num_samples - 1, MAX_MAPPED).round().astype(np.int64))
+    found = {
+        "place": (latent[chosen] @ first).astype(np.float32),
+        "explained": variances[::-1][:2].clip(0) / variances.clip(0).sum(),
+    }
+    return {**found, "mapped_target": np.concatenate(targets)[chosen]} if targets else found
 
 
 def _mean_divergence(run: TrainedRun, module: LatentModel, batches: Iterable[Batch]) -> np.ndarray:
