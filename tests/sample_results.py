@@ -192,7 +192,8 @@ def make_steps(runs: Sequence[RunResult], datasets: Sequence[DatasetResult]) -> 
 
 def make_step(stage: str, identity: str, inputs: list[str], **changes: Any) -> dict[str, Any]:
     """Return one finished step."""
-    step = {"stage": stage, "id": identity, "artifact": f"artifacts/{stage}/{identity}", "inputs": inputs}
+    named = {"stage": stage, "id": identity, "identity": identity}
+    step = {**named, "artifact": f"artifacts/{stage}/{identity}", "inputs": inputs}
     step |= {"digest": "sha256:" + 8 * "77b1e0c4", "start": "2026-11-20T10:00:00Z"}
     return step | {"end": "2026-11-20T10:00:14Z", "seconds": 14.2, "status": "done", "reason": ""} | changes
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import tracemalloc
 
 import altair as alt
 import numpy as np
@@ -113,9 +114,9 @@ def test_where_lower_is_better_the_lowest_run_scores_1() -> None:
 def test_models_without_a_result_everywhere_are_named_and_left_out() -> None:
     found = only(list(three_datasets().runs))
     assert {standing.model for standing in found.standings} == {"fnn", "cnn", "linear"}
-    assert found.left_out == (("rnn", "no result on wine"),)
+    assert found.left_out == (("rnn", "nothing to sum up on wine"),)
     section = section_of(three_datasets())
-    assert "Left out:</span> rnn, no result on wine." in section
+    assert "Left out:</span> rnn, nothing to sum up on wine." in section
     assert "classification over 3 datasets" in section
 
 
@@ -123,7 +124,7 @@ def test_a_seed_that_was_run_twice_leaves_its_model_out() -> None:
     runs = runs_of(VALUES)
     twice = next(run for run in runs if (run.dataset, run.model, run.seed) == ("wine", "cnn", 0))
     found = only([*runs, dataclasses.replace(twice, id="again")])
-    assert found.left_out == (("cnn", "no result on wine"),)
+    assert found.left_out == (("cnn", "nothing to sum up on wine"),)
     assert {standing.model for standing in found.standings} == {"fnn", "linear"}
 
 
@@ -180,3 +181,14 @@ def test_hostile_names_and_single_seeds_are_drawn() -> None:
     assert all(row["low"] is None for row in spec["datasets"]["profile"])
     assert all(math.isnan(standing.rank.low) and math.isnan(standing.iqm.low) for standing in found.standings)
     assert HOSTILE not in section_of(results_of(runs_of(values)))
+
+
+def test_ranks_of_many_models_are_those_of_scipy_in_little_memory() -> None:
+    scores = np.random.default_rng(0).integers(0, 4, (50, 30, 3)) / 4
+    expected = scipy.stats.rankdata(-scores, axis=1).mean(axis=2)
+    np.testing.assert_allclose(mean_ranks(scores), expected)
+    tracemalloc.start()
+    mean_ranks(np.zeros((200, 300, 3)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 200 * 300 * 8

@@ -157,3 +157,27 @@ def test_lower_is_better_of_references_too():
     said = answer(dataclasses.replace(comparison, references=found))
     assert said.headline == "No model is better than repeating the last value."
     assert "which reaches 70" in answer(dataclasses.replace(comparison, references=found[:1])).sentences[-1]
+
+
+def test_one_seed_is_held_against_a_reference_by_its_samples():
+    runs = [
+        dataclasses.replace(run, metrics=[MetricValue("accuracy", "test", 0.97, 0.95, 0.99)])
+        for run in exact_runs("fnn", [0.97])
+    ]
+    assert "fnn is better than always" in beside(runs, most_frequent=0.1).sentences[-1]
+    assert "fnn is not clearly better than copying" in beside(runs, nearest_neighbour=0.96).sentences[-1]
+
+
+def test_what_is_no_number_in_many_runs_is_said_once():
+    lacking = MetricValue("auroc", "validation", math.nan, math.nan, math.nan)
+    runs = [dataclasses.replace(run, metrics=[*run.metrics, lacking]) for run in exact_runs("fnn", [0.9, 0.8, 0.7])]
+    problems = find_problems(make_results(runs, []), [only(runs)])
+    assert problems == [
+        "3 runs of fnn on digits finished, but auroc (validation) isn't a finite number; a class is missing there."
+    ]
+
+
+def test_seeds_that_all_agree_are_not_said_to_have_intervals_of_their_own():
+    runs = [*exact_runs("fnn", [0.9, 0.9, 0.9]), *exact_runs("cnn", [0.8, 0.8, 0.8])]
+    said = " ".join(answer(only(runs)).sentences)
+    assert "over the samples where all seeds agree" in said

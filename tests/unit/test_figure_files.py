@@ -46,7 +46,7 @@ def real_drawings() -> None:
 def scaled() -> Results:
     """The quickstart with measured times of a stage."""
     seconds = {"shard": {"1": [4.0, 4.1, 4.2], "2": [2.1, 2.2, 2.0]}}
-    said = {"plan": "x", "rounds": 3, "cluster": "local", "num_cpus": 2, "seconds": seconds}
+    said = {"made": ["x"], "rounds": 3, "cluster": "local", "num_cpus": 2, "seconds": seconds}
     return dataclasses.replace(quickstart(), scaling=said)
 
 

@@ -357,3 +357,22 @@ def test_a_spread_never_reads_as_zero(mean, deviation):
 )
 def test_durations(seconds, text):
     assert format_seconds(seconds) == text
+
+
+def test_of_a_large_matrix_only_cells_that_hold_something_are_kept():
+    counts = np.diag(np.full(60, 5))
+    counts[3, 7] = 2
+    spec = draw_confusion(counts, [f"class {i}" for i in range(60)], "cnn", "digits")
+    assert len(spec["datasets"]["counts"]) == 61
+    assert len(spec["layer"][0]["encoding"]["x"]["scale"]["domain"]) == 60
+    assert "3\nclass 3" in spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+
+
+def test_a_matrix_of_too_many_classes_is_not_drawn_and_the_page_says_so():
+    results = quickstart()
+    one = next(run for run in results.runs if run.model == "cnn")
+    runs = [dataclasses.replace(one, confusion=np.eye(101, dtype=np.int64))]
+    page = render(dataclasses.replace(results, runs=runs))
+    assert "101 classes are too many for matrices" in page
+    context = confusions.describe(Page(dataclasses.replace(results, runs=runs)))
+    assert context["figures"] == []

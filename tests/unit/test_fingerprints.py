@@ -125,6 +125,7 @@ NEUTRAL = {
     "errors": "messages",
     "experiment": "checks parameters; their values are in the spec",
     "fingerprints": "names artifacts",
+    "tries.energy": "measures",
     "tries.gpu": "measures",
     "tries.history": "how often a job was tried, and what it used; shown beside the results",
     "jobs": "reads specs, seals and publishes",

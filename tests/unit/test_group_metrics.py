@@ -166,3 +166,9 @@ def test_hostile_names_of_groups_stay_text() -> None:
     page = render(with_groups(HOSTILE, (HOSTILE, "m")))
     assert "<img src=x" not in page
     assert page.count("&lt;img src=x") > 3
+
+
+def test_a_card_sends_to_the_groups_that_were_checked() -> None:
+    page = render(with_groups())
+    assert "Not checked for groups" not in page
+    assert "see Groups" in page

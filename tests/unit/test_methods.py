@@ -193,3 +193,24 @@ def test_no_sentence_is_broken(make):
     assert text == text_of(make())
     if make is hostile:
         assert HOSTILE in text
+
+
+def test_nothing_is_said_of_several_datasets_where_nothing_was_summed_up():
+    results = three_datasets()
+    alone = dataclasses.replace(results, runs=[run for run in results.runs if run.model == "fnn"])
+    assert "mean rank" in text_of(results)
+    assert "mean rank" not in text_of(alone)
+
+
+def test_a_test_by_random_flips_is_not_called_exact():
+    seeds = range(20)
+    runs = [
+        make_run(family, seed, {"accuracy": base + 0.001 * (seed * 7 % 5)})
+        for family, base in (("fnn", 0.9), ("cnn", 0.92))
+        for seed in seeds
+    ]
+    results = dataclasses.replace(make_results(runs, quickstart().datasets), baseline="fnn")
+    assert "A test by 19,999 random flips of signs" in text_of(results)
+    assert "flips" in keys_of(results)
+    few = dataclasses.replace(results, runs=[run for run in runs if run.seed < 6])
+    assert "An exact test by flipped signs" in text_of(few)

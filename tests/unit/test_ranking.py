@@ -168,3 +168,19 @@ def test_nothing_is_warned_of() -> None:
         warnings.simplefilter("error")
         areas = prepare_auroc(np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 1.0]]))(np.array([[0.0, 2.0], [1.0, 1.0]]))
     assert areas == pytest.approx([math.nan, 1.0], nan_ok=True)
+
+
+def test_curves_of_many_samples_and_classes_are_averaged_at_some_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, probabilities = draw(3000, 4, 7, steps=4000)
+    whole = trace_roc(target, probabilities), trace_precision_recall(target, probabilities)
+    monkeypatch.setattr(ranking, "MAX_GRID", 100)
+    some = trace_roc(target, probabilities), trace_precision_recall(target, probabilities)
+    for full, part in zip(whole, some, strict=True):
+        assert full is not None
+        assert part is not None
+        assert part.area == full.area
+        assert len(part.x) <= 201 < len(full.x)
+        assert (part.x[-1], part.y[-1]) == (full.x[-1], full.y[-1])
+    expected = sk.roc_auc_score(target, probabilities, multi_class="ovr", average="macro")
+    assert some[0] is not None
+    assert some[0].area == pytest.approx(expected)

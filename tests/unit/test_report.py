@@ -238,7 +238,7 @@ def test_hostile_strings_stay_text():
     visible = re.sub(r"\s+", " ", HOSTILE)
     assert page.text.count(visible) > 50
     fits = page.text[page.text.rindex("Convergence of iterative steps") :]
-    assert fits[: fits.index("Failures")].count(visible) == 4 + 3
+    assert fits[: fits.index("Resources and energy")].count(visible) == 4 + 3
     assert len(page.specs) == 10
 
 
@@ -342,7 +342,7 @@ def test_a_value_that_is_no_number_is_said_first():
     broken = MetricValue("accuracy", "test", math.nan, math.nan, math.nan)
     runs[6] = dataclasses.replace(runs[6], metrics=[broken])
     page = replaced(runs=runs)
-    assert f"{runs[6].id} finished, but these of its values aren't finite numbers: accuracy (test)." in page.text
+    assert f"{runs[6].id} finished, but accuracy (test) isn't a finite number." in page.text
     assert "Not ranked, since its mean accuracy isn't a number: cnn." in page.text
 
 
@@ -409,7 +409,7 @@ def test_only_what_differs_from_the_defaults_is_shown_first():
     [
         (0, 0, "at commit c0ffee, without changes."),
         (1, 0, "at commit c0ffee, which is not what was there: 1 file differs from it."),
-        (2, 1, "at commit c0ffee, which is not what was there: 2 files differ from it and 1 file is not in it."),
+        (2, 1, "which is not what was there: 2 files differ from it and 1 file or folder is not in it."),
     ],
 )
 def test_a_folder_that_is_not_its_commit_is_said_plainly(num_changed, num_unknown, sentence):

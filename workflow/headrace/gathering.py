@@ -160,6 +160,7 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         artifact=str(folder),
         flops_per_sample=evaluated["execution"].get("flops_per_sample"),
         seconds=trained["seconds"],
+        cpu_s=_cpu_seconds(trained),
         **_shown(judged, run["task"], artifact_path(job.root, "shard", job.spec["shards"][run["dataset"]]) / STORE),
     )
 
@@ -173,6 +174,12 @@ def _references(
         metrics = [_metric(metric) for metric in said["metrics"]]
         names = {name: reference[name] for name in ("dataset", "task", "features")}
         yield ReferenceResult(name=said["name"], about=said["about"], metrics=metrics, **names)
+
+
+def _cpu_seconds(trained: Mapping[str, Any]) -> float | None:
+    """Those of the first rank, and as many for every other."""
+    told = trained["execution"].get("cpu_s")
+    return None if told is None else told * trained["spec"]["training"]["world_size"]
 
 
 def _metric(metric: Mapping[str, Any]) -> MetricValue:

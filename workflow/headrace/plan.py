@@ -112,7 +112,7 @@ class Plan:
             "infos": {name: _told(info) for name, info in self.experiment.infos.items()},
             "results": str(self.site.results),
             "short": self.short,
-            "repository": describe_repository(Path.cwd()),
+            "repository": describe_repository(Path.cwd(), (self.site.artifacts, self.site.results)),
             "plan": self.digest,
             "code": code_fingerprint("report", ()),
             "runs": [run.describe() for run in self.runs],

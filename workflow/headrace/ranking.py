@@ -22,6 +22,10 @@ MAX_TRACED_CLASSES = 20
 """Classes up to which a macro average of curves is drawn."""
 
 
+MAX_GRID = 10_000
+"""Places at which curves of several classes are averaged: with all of them time and memory grow with their product."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """Points of a curve in the unit square, x ascending."""
@@ -124,15 +128,16 @@ def trace_roc(target: NDArray[Any], probabilities: FloatArray) -> Curve | None:
         curves.append((np.append(0, alarms / alarms[-1]), np.append(0, hits / hits[-1])))
     if not curves:
         return None
+    area = float(np.mean([np.trapezoid(y, x) for x, y in curves]))
     if len(curves) == 1:
         x, y = curves[0]
     else:
         # Twice each x: a curve that jumps there has a lower and an upper end.
-        grid = np.unique(np.concatenate([one for one, _ in curves]))
+        grid = _choose_grid([one for one, _ in curves])
         lower, upper = (np.mean([_read_off(grid, *curve, side) for curve in curves], axis=0) for side in (False, True))
         x, y = np.repeat(grid, 2), np.stack([lower, upper], axis=1).ravel()
         x, y = np.append(0, x), np.append(0, y)
-    return Curve(x, y, float(np.trapezoid(y, x)))
+    return Curve(x, y, area)
 
 
 def trace_precision_recall(target: NDArray[Any], probabilities: FloatArray) -> Curve | None:
@@ -150,10 +155,16 @@ def trace_precision_recall(target: NDArray[Any], probabilities: FloatArray) -> C
         curves.append((hits[first] / hits[-1], hits[first] / (hits[first] + alarms[first])))
     if not curves:
         return None
-    x = np.unique(np.concatenate([one for one, _ in curves]))
+    x = _choose_grid([one for one, _ in curves])
     y = np.mean([precision[np.searchsorted(recall, x)] for recall, precision in curves], axis=0)
-    area = float(np.add.reduce(np.diff(x, prepend=0) * y))
+    area = float(np.mean([np.add.reduce(np.diff(recall, prepend=0) * precision) for recall, precision in curves]))
     return Curve(np.append(0, x), np.append(y[0], y), area)
+
+
+def _choose_grid(parts: list[FloatArray]) -> FloatArray:
+    """Every x of some curves, or so many of them, ends included."""
+    grid: FloatArray = np.unique(np.concatenate(parts))
+    return grid if len(grid) <= MAX_GRID else grid[np.linspace(0, len(grid) - 1, MAX_GRID).round().astype(np.int64)]
 
 
 def thin(curve: Curve, num_points: int) -> Curve:

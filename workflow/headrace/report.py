@@ -21,6 +21,7 @@ from headrace.figures.files import Figure
 from headrace.figures.numbers import (
     format_bytes,
     format_count,
+    format_energy,
     format_mebibytes,
     format_number,
     format_seconds,
@@ -46,6 +47,7 @@ from headrace.sections import (
     ranking,
     reconstructions,
     reproduce,
+    resources,
     robustness,
     scaling,
     statistics,
@@ -76,6 +78,7 @@ SECTIONS: Sequence[Section] = (
     data,
     convergence,
     scaling,
+    resources,
     failures,
     reproduce,
 )
@@ -106,6 +109,7 @@ def compose(results: Results) -> Report:
         bytes=format_bytes,
         count=format_count,
         duration=format_seconds,
+        energy=format_energy,
         json_data=embed_json,
         csp_hash=hash_source,
         number=format_number,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ TIMEOUT_S = 2.0
 """Git is asked once, before the first job; a report without a commit is better than a start that hangs."""
 
 
-def describe_repository(folder: Path) -> dict[str, Any] | None:
-    """The commit, how many files differ from it and how many it does not know; None where git cannot tell in time."""
+def describe_repository(folder: Path, made: Sequence[Path] = ()) -> dict[str, Any] | None:
+    """The commit, how many files differ from it, and how many files or folders it does not know.
+
+    None where git cannot tell in time. What a workflow writes itself, into `made` and .snakemake, does not count.
+    """
     command = ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "-z"]
+    # A folder of files that are all unknown is one entry: to look into it could take longer than anybody waits.
+    command += ["--", ":(top)"]
+    command += [f":(exclude){path}" for path in (".snakemake", *map(str, made)) if not os.path.isabs(path)]
     # Asking must change nothing: without this git writes its index anew.
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:

@@ -121,6 +121,8 @@ class RunResult:
     best_epoch: int | None = None
     num_parameters: int | None = None
     seconds: float | None = None
+    cpu_s: float | None = None
+    """CPU time of its training, over all ranks; of the last process alone where it was resumed."""
     confusion: np.ndarray | None = None
     """(classes, classes) counts on the test split; rows are the true classes."""
     reliability: Reliability | None = None
@@ -224,4 +226,6 @@ class Results:
     features: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The steps of every chain of preprocessing, each with its kind and parameters."""
     scaling: Mapping[str, Any] | None = None
-    """What `headrace scaling` measured: plan, rounds, cluster, num_cpus, and seconds by stage and number of workers."""
+    """What `headrace scaling` measured: made (identities of the artifacts), rounds, cluster, num_cpus, and seconds by
+    stage and number of workers.
+    """

@@ -18,7 +18,7 @@ from projects import TINY
 from sample_results import quickstart
 
 MEASURED = {
-    "plan": "0" * 64,
+    "made": ["0" * 64],
     "rounds": 2,
     "cluster": "local",
     "num_cpus": 4,
@@ -94,7 +94,7 @@ def test_the_report_shows_speed_up_efficiency_and_the_laws():
     section = section[: section.index("</section>")]
     text = " ".join(html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", section, flags=re.S)).split())
     assert "shard 4 3.25 s 3.11 78%" in text.replace(" %", "%")
-    assert "Measured before the experiment or the code last changed." in text
+    assert "Measured before the data, their steps or the code last changed." in text
     # 10.1 s of one worker, 5.6 and 3.25 s: about a tenth is serial, so that six workers are still worth it.
     assert "Above 5 workers" in text or "Above 4 workers" in text
     assert "Above 1 worker the efficiency falls" in text
@@ -111,3 +111,17 @@ def test_the_report_shows_speed_up_efficiency_and_the_laws():
 
 def test_without_measurements_there_is_no_such_section():
     assert 'aria-labelledby="scaling"' not in render(quickstart())
+
+
+def test_a_slow_down_is_drawn_below_one_and_what_is_as_today_is_not_doubted():
+    results = quickstart()
+    made = [step["identity"] for step in results.steps if step["stage"] == "shard"]
+    measured = {**MEASURED, "made": made, "seconds": {"shard": {"1": [1.0, 1.2, 0.9], "2": [1.6, 1.7, 1.65]}}}
+    page = render(dataclasses.replace(results, scaling=measured))
+    section = page[page.index('<section aria-labelledby="scaling">') :]
+    assert "last changed" not in section[: section.index("</section>")]
+    (spec,) = [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', section)][:1]
+    low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    speeds = [row["speed-up"] for row in spec["datasets"]["measured"]]
+    assert low == min(speeds) < 0.6
+    assert high == 8

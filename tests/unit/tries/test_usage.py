@@ -7,7 +7,7 @@ import pytest
 
 from headrace.tries import gpu as gpu_usage
 from headrace.tries.gpu import GpuSampler
-from headrace.tries.usage import add_up
+from headrace.tries.usage import WATTS_PER_CORE, add_up
 
 
 def tried(job: str = "1", outcome: str = "done", cause: str | None = None, **used: Any) -> dict[str, Any]:
@@ -41,6 +41,20 @@ def test_workers_in_jobs_of_their_own_are_counted_once() -> None:
     assert row.num_worker_jobs == 2
 
 
+def test_energy_is_measured_or_estimated_from_the_cpu_time() -> None:
+    told = [tried(cpu_j=3000.0), tried(cpu_j=4500.0, gpu_watts=200.0)]
+    (row,) = add_up([("train", told)])
+    assert row.energy.is_measured
+    assert (row.energy.cpu_j, row.energy.gpu_j, row.energy.joules) == (7500, 20_000, 27_500)
+    assert row.energy.joules_per_cpu_s == pytest.approx(7500 / 300)
+    assert row.energy.gpu_watts == pytest.approx(100)
+    (row,) = add_up([("train", [tried(cpu_j=3000.0), tried(cpu_j=None), tried()])])
+    assert not row.energy.is_measured
+    assert row.energy.joules == 3000 + 2 * 150 * WATTS_PER_CORE
+    (row,) = add_up([("train", [{**tried(outcome=""), "used": None}])])
+    assert (row.energy.joules, row.energy.is_measured) == (0, False)
+
+
 def test_without_requests_and_tries_nothing_is_made_up() -> None:
     assert add_up([]) == []
     local = {**tried(""), "requested": {}}
@@ -51,7 +65,7 @@ def test_without_requests_and_tries_nothing_is_made_up() -> None:
 
 def test_utilisation_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "nvidia-smi"
-    fake.write_text('#!/bin/sh\necho "$@" >> "$0.calls"\nprintf "80\\n40\\n"\n')
+    fake.write_text('#!/bin/sh\necho "$@" >> "$0.calls"\nprintf "80, 250.5\\n40, 99.5\\n"\n')
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
@@ -59,7 +73,16 @@ def test_utilisation_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest
         while len(sampler.samples) < 4:
             pass
     assert sampler.percent == 60.0
+    assert sampler.watts == 350.0
     assert "--id=2,3" in Path(f"{fake}.calls").read_text().splitlines()[0]
+
+
+def test_a_gpu_that_does_not_tell_its_power_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\necho '80, [N/A]'\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert gpu_usage.look() == [(80.0, None)]
 
 
 @pytest.mark.parametrize("words", ["exit 9", "echo '[N/A]'", "echo No devices were found"])

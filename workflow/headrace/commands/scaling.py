@@ -55,7 +55,8 @@ def scaling(options: argparse.Namespace) -> int:
         found = measure(plan, counts, options.rounds, asked, lambda line: print(line, file=sys.stderr, flush=True))
     finally:
         shutil.rmtree(own, ignore_errors=True)
-    found |= {"plan": Plan(experiment, site).digest, "cluster": options.cluster, "num_cpus": os.cpu_count()}
+    made = sorted(artifact.identity for artifact in plan.artifacts if artifact.stage in STAGES)
+    found |= {"made": made, "cluster": options.cluster, "num_cpus": os.cpu_count()}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SCALING, found)
     print("\n".join(_describe(found, stage) for stage in STAGES if stage in found["seconds"]))

@@ -18,6 +18,9 @@ from headrace.figures.theme import Row, Spec, finish
 from headrace.resampling import Estimate, draw_runs, estimate
 from headrace.statistics import FloatArray, percentile_interval
 
+MAX_DRAWN = 8
+"""Models whose profiles are drawn, the best ones; the table has them all."""
+
 NUM_STEPS = 101
 """Scores at which a profile is drawn."""
 
@@ -65,7 +68,7 @@ def _join(task: str, metric: str, split: str, comparisons: Sequence[Comparison])
     chosen = {each.dataset: _choose(each) for each in comparisons}
     models = dict.fromkeys(model for each in comparisons for model in each.models)
     lacking = {model: [name for name, known in chosen.items() if model not in known] for model in models}
-    left_out = [(model, f"no result on {', '.join(names)}") for model, names in lacking.items() if names]
+    left_out = [(model, f"nothing to sum up on {', '.join(names)}") for model, names in lacking.items() if names]
     shared = [model for model, names in lacking.items() if not names]
     scores: dict[str, Mapping[str, Values]] = {}
     for name, known in chosen.items() if len(shared) > 1 else ():
@@ -142,10 +145,13 @@ def mean_ranks(scores: FloatArray) -> FloatArray:
 
     Equal scores share the mean of their ranks.
     """
-    others, own = scores[..., None, :, :], scores[..., :, None, :]
-    is_near = np.abs(others - own) <= ROUNDING
-    is_better = (others > own) & ~is_near
-    return np.asarray((1 + is_better.sum(axis=-2) + (is_near.sum(axis=-2) - 1) / 2).mean(axis=-1))
+    total = np.zeros(scores.shape[:-1])
+    # A dataset and an opponent at a time: all at once would take memory by the square of the models.
+    for on_dataset in np.moveaxis(scores, -1, 0):
+        for other in np.moveaxis(on_dataset, -1, 0):
+            ahead = other[..., np.newaxis] - on_dataset
+            total += (ahead > ROUNDING) + (np.abs(ahead) <= ROUNDING) / 2
+    return np.asarray(total / scores.shape[-1] + 0.5)
 
 
 def draw_profile(found: Aggregate, colours: Mapping[str, str]) -> Spec | None:
@@ -156,14 +162,15 @@ def draw_profile(found: Aggregate, colours: Mapping[str, str]) -> Spec | None:
     if not found.standings:
         return None
     # Keys and not names, since Vega keeps some domains in plain objects, in which `constructor` is taken.
-    keys = [f"{place}\n{standing.model}" for place, standing in enumerate(found.standings)]
+    drawn = found.standings[:MAX_DRAWN]
+    keys = [f"{place}\n{standing.model}" for place, standing in enumerate(drawn)]
     rows = [
         row
-        for place, (key, standing) in enumerate(zip(keys, found.standings, strict=True))
+        for place, (key, standing) in enumerate(zip(keys, drawn, strict=True))
         for row in _tabulate_profile(key, standing, place * len(found.datasets))
     ]
-    scale = alt.Scale(domain=keys, range=[colours[standing.model] for standing in found.standings])
-    legend = alt.Legend(title=None, orient="bottom", symbolOpacity=1, labelExpr=NAME_OF_KEY)
+    scale = alt.Scale(domain=keys, range=[colours[standing.model] for standing in drawn])
+    legend = alt.Legend(title=None, orient="bottom", columns=1, symbolOpacity=1, labelExpr=NAME_OF_KEY)
     axis = alt.Axis(title="score (0 the worst run, 1 the best)", tickCount=5, grid=False)
     x = alt.X("score:Q", axis=axis, scale=alt.Scale(domain=[0, 1], nice=False))
     axis_of_share = alt.Axis(title="runs above", format="%", tickCount=5)

@@ -66,10 +66,17 @@ def _judge(comparison: Comparison, best: Sequence[Candidate]) -> tuple[str, list
     # An interval that isn't there overlaps everything: its model stays among those that may be as good.
     tied = [c.model for c, interval in zip(best, intervals, strict=True) if not _are_apart(intervals[0], interval)]
     if len(tied) > 1:
-        overlap = "Their 95 % intervals over the seeds overlap."
+        overlap = f"Their {_say_intervals(best, metric, comparison.split)} overlap."
         return f"No clear difference between {_join(tied)}.", [ranking, overlap], False
-    apart = "The 95 % intervals over the seeds don't overlap."
+    apart = f"The {_say_intervals(best, metric, comparison.split)} don't overlap."
     return f"{winner.model} is best.", [ranking, apart], True
+
+
+def _say_intervals(best: Sequence[Candidate], metric: str, split: str) -> str:
+    """Say what the intervals that were compared are of."""
+    if all(candidate.summary(metric, split).standard_deviation > 0 for candidate in best):
+        return "95 % intervals over the seeds"
+    return "intervals (95 % over the seeds; over the samples where all seeds agree)"
 
 
 def _are_apart(first: tuple[float, float], second: tuple[float, float]) -> bool:
@@ -136,13 +143,17 @@ def _describe_unfinished(runs: Sequence[RunResult]) -> str:
 
 def _find_doubts(comparison: Comparison, candidate: Candidate) -> list[str]:
     doubts = []
+    broken: dict[tuple[str, str], list[str]] = {}
     for run in candidate.finished:
-        broken = [f"{v.metric} ({v.split})" for v in run.metrics if not math.isfinite(v.value)]
-        if broken:
-            doubts.append(f"{run.id} finished, but these of its values aren't finite numbers: {', '.join(broken)}.")
+        for value in (value for value in run.metrics if not math.isfinite(value.value)):
+            broken.setdefault((value.metric, value.split), []).append(run.id)
         if find_metric(run, comparison.metric, comparison.split) is None:
             doubts.append(f"{run.id} finished without {comparison.metric} on {comparison.split}.")
     where = f"{candidate.name} on {comparison.dataset}"
+    for (metric, split), runs in broken.items():
+        who = runs[0] if len(runs) == 1 else f"{len(runs)} runs of {where}"
+        why = "; a class is missing there" if metric == "auroc" else ""
+        doubts.append(f"{who} finished, but {metric} ({split}) isn't a finite number{why}.")
     left_out = "The statistics leave it out; the table of results and the answer count every one of its runs."
     if candidate.repeated_seeds:
         seeds = ", ".join(map(str, candidate.repeated_seeds))

@@ -250,7 +250,10 @@ def _find_limits(comparison: Comparison, candidate: Candidate, dataset: DatasetR
     """Yield what the numbers don't show."""
     named = dataset.name if dataset else comparison.dataset
     yield f"Trained on the training split of {named} only: of data from elsewhere nothing is known."
-    yield "Not checked for groups: it may serve some of the people or things in the data worse than others."
+    if all(run.groups is None for run in candidate.finished):
+        yield "Not checked for groups: it may serve some of the people or things in the data worse than others."
+    else:
+        yield "It may serve some groups worse than others: see Groups. Of other groups nothing is known."
     if comparison.task == "classification":
         yield "It answers with one of its classes whatever it is shown."
     if comparison.task == "regression":

@@ -14,6 +14,9 @@ from headrace.figures.comparisons import Candidate
 from headrace.figures.numbers import format_number
 from headrace.figures.theme import INK, PALETTE, Row, Spec, finish
 
+MAX_CLASSES = 100
+"""Above it a matrix has more cells than a page has room for, in bytes too."""
+
 MAX_PANELS = 24
 """Models whose matrices are drawn: of hundreds the page would be too large to send."""
 
@@ -35,9 +38,19 @@ def draw_confusion(counts: NDArray[Any], class_names: Sequence[str], model: str,
     keys = [make_key(position, name) for position, name in enumerate(names)]
     angle = -45 if max(map(len, names)) > 3 else 0
     shared: dict[str, Any] = {"ticks": False, "domain": False, "labelOverlap": not few, "labelExpr": NAME_OF_KEY}
+    axes = [
+        alt.Axis(title="predicted class", labelAngle=angle, **shared),
+        alt.Axis(title="true class", **shared),
+    ]
+    placed: dict[str, Any] = {"sort": keys, "scale": alt.Scale(domain=keys)}
     base = alt.Chart(alt.NamedData("counts")).encode(
-        x=alt.X("column:N", sort=keys, axis=alt.Axis(title="predicted class", labelAngle=angle, **shared)),
-        y=alt.Y("row:N", sort=keys, axis=alt.Axis(title="true class", **shared)),
+        x=alt.X(
+            "column:N",
+            sort=keys,
+            scale=alt.Scale(domain=keys),
+            axis=alt.Axis(title="predicted class", labelAngle=angle, **shared),
+        ),
+        y=alt.Y("row:N", axis=axes[1], **placed),
         tooltip=["true class:N", "predicted class:N", "count:Q", "share of the true class:N"],
     )
     shade = alt.Opacity("share:Q", legend=None, scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0.04, 1]))
@@ -67,6 +80,8 @@ def _tabulate_confusion(counts: NDArray[Any], names: Sequence[str]) -> list[Row]
             "right": true == predicted,
         }
         for true, predicted in np.ndindex(*counts.shape)
+        # An empty cell of a large matrix is left out: it says nothing, and there may be thousands.
+        if counts[true, predicted] or len(counts) <= MAX_COUNTED_CLASSES
     ]
 
 

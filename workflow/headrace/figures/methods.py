@@ -14,6 +14,7 @@ from headrace.figures.comparisons import Candidate, Comparison, format_point
 from headrace.figures.pairs import pair_with
 from headrace.resampling import NUM_RESAMPLES
 from headrace.results import DatasetResult, Results, RunResult
+from headrace.significance import MAX_EXACT_PAIRS, NUM_PATTERNS
 
 PACKAGES = {"headrace": "Headrace", "snakemake": "Snakemake", "dask": "Dask", "torch": "PyTorch", "python": "Python"}
 SOURCES = {"snakemake": "snakemake", "dask": "dask", "torch": "pytorch"}
@@ -195,9 +196,13 @@ def _describe_statistics(text: Text, results: Results, comparisons: Sequence[Com
             f"Differences from the baseline {results.baseline} were tested by {_join(ways, 'or')}, with p values "
             f"corrected by Holm's method{text.cite('holm')} for the models of a dataset."
         )
-    if any(not math.isnan(pair.flip_p_value) for pair in pairs):
-        yield "An exact test by flipped signs stands beside it."
-    for found in aggregate(comparisons):
+    flipped = [pair.num_seeds for pair in pairs if not math.isnan(pair.flip_p_value)]
+    if flipped:
+        if max(flipped) <= MAX_EXACT_PAIRS:
+            yield "An exact test by flipped signs stands beside it."
+        else:
+            yield f"A test by {_count(NUM_PATTERNS)} random flips of signs{text.cite('flips')} stands beside it."
+    for found in (each for each in aggregate(comparisons) if each.standings):
         yield (
             f"Over {_join(found.datasets)} ({found.task}) models are compared by their mean rank and by the "
             f"interquartile mean of their scores{text.cite('seeds')}."

@@ -79,6 +79,15 @@ def format_flop(count: float) -> str:
     return f"{format_number(count, 3)} PFLOP"
 
 
+def format_energy(joules: float | None) -> str:
+    """Write an amount of energy: 640 J, 12.3 kJ, and from 360 kJ on 0.100 kWh."""
+    if joules is None or not math.isfinite(joules):
+        return "–"
+    if joules < 999.5:
+        return f"{format_number(joules, 3)} J"
+    return f"{format_number(joules / 1e3, 3)} kJ" if joules < 3.6e5 else f"{format_number(joules / 3.6e6, 3)} kWh"
+
+
 def format_share(share: float | None) -> str:
     """Write a share as whole percents."""
     return "–" if share is None else f"{share:.0%}"

@@ -68,6 +68,10 @@ def hold_against(comparison: Comparison, winner: Candidate) -> Verdict | None:
         return Verdict(f"No model is better than {doing}.", reached, False)
     told = f"{doing}, which reaches {reached} without training"
     low, high = winner.interval(comparison.metric, comparison.split)
+    if math.isnan(low):
+        values = winner.values(comparison.metric, comparison.split)
+        # One seed has no interval over seeds, but that over the samples of the split.
+        low, high = (values[0][1].low, values[0][1].high) if len(values) == 1 else (low, high)
     if math.isnan(low) or low <= value <= high:
         return Verdict(f"{winner.name} is not clearly better than {told}.", reached, True)
     return Verdict(f"{winner.name} is better than {told}.", reached, True)

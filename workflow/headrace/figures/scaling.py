@@ -23,9 +23,12 @@ def draw_speed_up(stage: str, seconds: Mapping[int, Sequence[float]], law: Law) 
     last = BEYOND * max(seconds)
     ticks = [2**power for power in range(last.bit_length())]
     axis: dict[str, Any] = {"values": ticks, "format": "~g", "grid": False}
-    log = alt.Scale(type="log", base=2, domain=[1, last], nice=False, clamp=True)
+    rows = _tabulate(seconds, law)
+    lowest = min(1.0, *(row["speed-up"] for row in rows))
+    log = alt.Scale(type="log", base=2, domain=[1, last], nice=False)
+    up = alt.Scale(type="log", base=2, domain=[lowest, last], nice=False)
     x = alt.X("workers:Q", scale=log, axis=alt.Axis(title="Dask workers", **axis))
-    y = alt.Y("speed-up:Q", scale=log, axis=alt.Axis(title="speed-up over one worker", **axis))
+    y = alt.Y("speed-up:Q", scale=up, axis=alt.Axis(title="speed-up over one worker", **axis))
     colour = alt.Scale(domain=list(KINDS), range=[MUTED, PALETTE[0], PALETTE[2]])
     legend = alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke")
     dash = alt.StrokeDash("law:N", legend=None, scale=alt.Scale(domain=list(KINDS), range=[[2, 3], [1, 0], [6, 3]]))
@@ -40,7 +43,7 @@ def draw_speed_up(stage: str, seconds: Mapping[int, Sequence[float]], law: Law) 
         .encode(x=x, y=y, tooltip=about),
     )
     words = f"Speed-up of {stage} over the number of Dask workers, measured and by Amdahl's and Gustafson's laws."
-    tables = {"laws": _tabulate_laws(law, last), "measured": _tabulate(seconds, law)}
+    tables = {"laws": _tabulate_laws(law, last), "measured": rows}
     return finish(chart.properties(width="container", height=260), words, tables)
 
 

@@ -42,6 +42,8 @@ CONFIG: Spec = {
     "rule": {"color": MUTED},
 }
 
+_CLIP = re.compile(r"(?<=id=\")clip[0-9]+(?=\")|(?<=url\(#)clip[0-9]+(?=\))")
+
 _PAGE_COLOUR = re.compile(r"var\(--[a-z]+, (#[0-9a-f]{6})\)")
 
 
@@ -75,7 +77,9 @@ def draw_svg(spec: Spec) -> str:
     # A reader of the page hears of every mark; of a printed chart its description is enough, and it is half as large.
     printed = {**_for_print(spec), "config": {**_for_print(spec.get("config", {})), "mark": {"aria": False}}}
     svg: str = vl_convert.vegalite_to_svg(printed, vl_version=vegalite_version(), allowed_base_urls=[])
-    return svg
+    # They are counted over all charts of the process, and a drawing must not depend on what was drawn before.
+    numbers: dict[str, str] = {}
+    return _CLIP.sub(lambda found: numbers.setdefault(found[0], f"clip{len(numbers)}"), svg)
 
 
 def _for_print(node: Any) -> Any:

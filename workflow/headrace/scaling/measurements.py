@@ -48,7 +48,7 @@ def measure(plan: Plan, workers: Sequence[int], rounds: int, options: Sequence[s
                 seconds[stage][str(count)].append(round(value, 3))
             took = ", ".join(f"{stage} {value:.2f} s" for stage, value in totals.items())
             say(f"round {number} of {rounds}, {count} worker{'' if count == 1 else 's'}: {took}")
-    return {"plan": plan.digest, "rounds": rounds, "seconds": seconds}
+    return {"rounds": rounds, "seconds": seconds}
 
 
 def _make(root: Path, jobs: Sequence[Job], options: Sequence[str]) -> Iterator[tuple[Job, dict[str, Any]]]:

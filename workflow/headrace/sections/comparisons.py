@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.figures.pairs import pair_with
 from headrace.sections.base import Context, Page
+from headrace.significance import MAX_EXACT_PAIRS
 
 TITLE = "Against the baseline"
 
@@ -15,4 +16,4 @@ def describe(page: Page) -> Context | None:
         for each in page.comparisons
         if (pairs := pair_with(each, page.results.baseline))
     ]
-    return {"comparisons": comparisons} if comparisons else None
+    return {"comparisons": comparisons, "max_exact_pairs": MAX_EXACT_PAIRS} if comparisons else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.figures.comparisons import Candidate, Comparison
-from headrace.figures.confusions import MAX_COUNTED_CLASSES, MAX_PANELS, draw_confusion, sum_confusions
+from headrace.figures.confusions import MAX_CLASSES, MAX_COUNTED_CLASSES, MAX_PANELS, draw_confusion, sum_confusions
 from headrace.sections.base import Context, Page
 
 TITLE = "Confusion matrices"
@@ -17,10 +17,12 @@ def describe(page: Page) -> Context | None:
     for each in page.comparisons:
         dataset = page.datasets.get(each.dataset)
         counted = [candidate for candidate in each.best.values() if sum_confusions(candidate) is not None]
-        confusions = _draw_confusions(each, counted[:MAX_PANELS], dataset.class_names if dataset else ())
-        if confusions:
+        num_classes = len(counts) if counted and (counts := sum_confusions(counted[0])) is not None else 0
+        drawn = counted[:MAX_PANELS] if num_classes <= MAX_CLASSES else []
+        confusions = _draw_confusions(each, drawn, dataset.class_names if dataset else ())
+        if counted:
             about = {"dataset": each.dataset, "task": each.task, "num_counted": len(counted)}
-            comparisons.append({**about, "confusions": confusions})
+            comparisons.append({**about, "num_classes": num_classes, "confusions": confusions})
     panels = [(each["dataset"], panel) for each in comparisons for panel in each["confusions"]]
     figures = [((dataset, panel["model"]), panel["spec"]) for dataset, panel in panels]
     return {"comparisons": comparisons, "figures": figures} if comparisons else None

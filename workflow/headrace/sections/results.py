@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from headrace.figures.charts import draw_seeds, select_shown
 from headrace.figures.comparisons import (
@@ -56,9 +57,11 @@ def _make_table(comparison: Comparison, baseline: str | None) -> Context:
         difference = mean - reference.summary(comparison.metric, split).mean if reference else math.nan
         cells = [_make_cell(candidate, metric, split, best[metric]) for metric in comparison.metrics]
         is_chosen = comparison.is_swept(candidate.model) and comparison.best.get(candidate.model) is candidate
-        numbers = {"difference": _format_difference(difference), "parameters": _format_parameters(candidate)}
+        counts = [run.num_parameters for run in candidate.runs if run.num_parameters is not None]
+        numbers: Context = {"difference": _format_difference(difference), "parameters": _format_parameters(counts)}
         seconds = [run.seconds for run in candidate.finished if run.seconds is not None]
         row = {"candidate": candidate, "cells": cells, "is_chosen": is_chosen, "is_reference": candidate is reference}
+        numbers["fewest_parameters"] = min(counts, default=None)
         rows.append({**row, **numbers, "seconds": sum(seconds) / len(seconds) if seconds else None})
     untrained = [_make_untrained_row(each, comparison) for each in comparison.references]
     shown = reference if len(comparison.models) > 1 else None
@@ -110,9 +113,8 @@ def _format_difference(difference: float) -> str:
     return ("+" if difference > 0 else "") + format_number(difference, 3)
 
 
-def _format_parameters(candidate: Candidate) -> str:
-    counts = sorted({run.num_parameters for run in candidate.runs if run.num_parameters is not None})
-    return " to ".join(map(format_count, dict.fromkeys([counts[0], counts[-1]]))) if counts else "–"
+def _format_parameters(counts: Sequence[int]) -> str:
+    return " to ".join(map(format_count, dict.fromkeys([min(counts), max(counts)]))) if counts else "–"
 
 
 def _make_run_table(comparison: Comparison) -> Context:

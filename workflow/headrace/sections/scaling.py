@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from headrace.figures.numbers import format_number
 from headrace.figures.scaling import draw_speed_up
+from headrace.results import Results
 from headrace.scaling.laws import Law, fit_law
 from headrace.sections.base import Context, Page
 
@@ -29,9 +30,14 @@ def describe(page: Page) -> Context | None:
         "rounds": found["rounds"],
         "cluster": found["cluster"],
         "num_cpus": found["num_cpus"],
-        "is_of_this_plan": found["plan"] == page.results.plan_digest,
+        "is_as_today": set(found["made"]) == _find_made(page.results, seconds),
         "stages": stages,
     }
+
+
+def _find_made(results: Results, stages: Iterable[str]) -> set[str]:
+    """Return the identities of what the stages make as the experiment is now."""
+    return {step["identity"] for step in results.steps if step["stage"] in stages}
 
 
 def _describe_stage(stage: str, seconds: Mapping[int, Sequence[float]], law: Law) -> Context:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from headrace.figures.aggregates import Aggregate, aggregate, draw_profile
+from headrace.figures.aggregates import MAX_DRAWN, Aggregate, aggregate, draw_profile
 from headrace.figures.comparisons import Comparison
 from headrace.figures.numbers import format_mean, format_number
 from headrace.figures.spreads import Spread, describe_spread
@@ -58,7 +58,7 @@ def _describe_aggregate(found: Aggregate, page: Page) -> Context:
         }
         for standing in found.standings
     ]
-    return {"found": found, "rows": rows, "profile": draw_profile(found, colours)}
+    return {"found": found, "rows": rows, "profile": draw_profile(found, colours), "max_drawn": MAX_DRAWN}
 
 
 def _make_row(comparison: Comparison, spread: Spread) -> Context:

@@ -80,6 +80,7 @@ COMPUTES = (
     "sections.ranking",
     "sections.reconstructions",
     "sections.reproduce",
+    "sections.resources",
     "sections.results",
     "sections.robustness",
     "sections.scaling",

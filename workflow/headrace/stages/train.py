@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -189,7 +190,7 @@ def seal_dead(task: Task, code: int) -> None:
 
 def train_one(task: Task, work: Making, data: Data, stop: Stop, ranks: Ranks = ALONE) -> None:
     """One run; whatever goes wrong in it becomes its result. Of several ranks only the first writes."""
-    training = training_of(task)
+    training, cpu_before_s = training_of(task), time.process_time()
     if training.device == "cuda" and not torch.cuda.is_available():
         raise StageError(
             f"train {task.id}: planned for a GPU and finds none; give the job one, or plan with --config device=cpu"
@@ -209,6 +210,7 @@ def train_one(task: Task, work: Making, data: Data, stop: Stop, ranks: Ranks = A
     else:
         if ranks.is_first:
             write(work, trained)
+        work.execution["cpu_s"] = round(time.process_time() - cpu_before_s, 3)
         work.execution["resumed_from_epoch"] = trained.resumed_from
         work.execution["device"] = torch.cuda.get_device_name() if training.device == "cuda" else "cpu"
     if work.failure:

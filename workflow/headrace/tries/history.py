@@ -19,6 +19,7 @@ from typing import Any
 from headrace.errors import StageError
 from headrace.provenance import iso_time, write_json
 from headrace.schedulers.base import Cause, OwnJob, Scheduler, load_scheduler
+from headrace.tries.energy import EnergyMeter
 from headrace.tries.gpu import GpuSampler
 from headrace.tries.stopping import StoppedError
 
@@ -108,14 +109,14 @@ def one_try(
         "cause": None,
         "message": "",
     }
-    start, cpu_before_s, gpus = time.time(), cpu_seconds(), GpuSampler()
+    start, cpu_before_s, gpus, meter = time.time(), cpu_seconds(), GpuSampler(), EnergyMeter()
     others = read_tries(path)[-MAX_TRIES + 1 :]
     # A try that is over without a word is shown with what the scheduler says of it.
     known = {(one["start"], one["host"], one["pid"]): one for one in earlier}
     tries = [known.get((one["start"], one["host"], one["pid"]), one) for one in others]
     write_json(path, [*tries, this], durable=False)
     try:
-        with gpus:
+        with gpus, meter:
             yield this
         this["outcome"] = "done"
     except BaseException as error:
@@ -123,7 +124,8 @@ def one_try(
         raise
     finally:
         workers = this.pop("workers", {})
-        usage = used(time.time() - start, cpu_seconds() - cpu_before_s, gpus.percent, workers)
+        usage = used(time.time() - start, cpu_seconds() - cpu_before_s, gpus, workers)
+        usage["cpu_j"] = None if meter.joules is None else round(meter.joules, 1)
         this |= {"end": iso_time(), "used": usage}
         write_json(path, [*tries, this], durable=False)
 
@@ -147,8 +149,8 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def used(seconds: float, cpu_s: float, gpu_percent: float | None, workers: Mapping[str, Any]) -> dict[str, Any]:
-    """What a try took, the peak of its memory, and what its workers elsewhere said of themselves."""
+def used(seconds: float, cpu_s: float, gpus: GpuSampler, workers: Mapping[str, Any]) -> dict[str, Any]:
+    """What a try took, the peak of its memory, and what its GPUs and its workers elsewhere said of themselves."""
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     # Of the children only the largest is known.
     peak_memory_mib = max(own.ru_maxrss, children.ru_maxrss) / 1024
@@ -156,7 +158,8 @@ def used(seconds: float, cpu_s: float, gpu_percent: float | None, workers: Mappi
         "seconds": round(seconds, 2),
         "cpu_s": round(cpu_s, 2),
         "peak_memory_mib": round(peak_memory_mib, 1),
-        "gpu_percent": gpu_percent,
+        "gpu_percent": gpus.percent,
+        "gpu_watts": gpus.watts,
     }
     if workers:
         usage["workers"] = dict(workers)

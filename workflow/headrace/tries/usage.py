@@ -9,6 +9,11 @@ from typing import Any
 
 Try = Mapping[str, Any]
 
+WATTS_PER_CORE = 10.0
+"""What a busy core is taken to draw, with its share of memory and losses, where nothing is measured: a node with two
+processors of 32 cores under load draws 500 to 800 W.
+"""
+
 
 @dataclass(frozen=True)
 class StageUsage:
@@ -35,6 +40,27 @@ class StageUsage:
     """Mean utilisation of the GPUs asked for, weighted by time."""
     num_worker_jobs: int
     """Jobs of their own that Dask workers ran in."""
+    energy: Energy
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What the tries of a stage took; that of workers in jobs of their own is not in it."""
+
+    cpu_j: float
+    """Of processors, in joules."""
+    gpu_j: float
+    """Of GPUs, their mean power over time; 0 where none said anything."""
+    is_measured: bool
+    """Whether counters of the machine told of the processors in every try; else WATTS_PER_CORE did in some."""
+    joules_per_cpu_s: float
+    gpu_watts: float
+    """Mean over time of all GPUs of a job; 0 where none said anything."""
+
+    @property
+    def joules(self) -> float:
+        """Of both."""
+        return self.cpu_j + self.gpu_j
 
 
 def add_up(histories: Iterable[tuple[str, Sequence[Try]]]) -> list[StageUsage]:
@@ -71,6 +97,24 @@ def _of_stage(stage: str, jobs: Sequence[Sequence[Try]]) -> StageUsage:
         cpu_efficiency=cpu_s / core_s if core_s else None,
         gpu_efficiency=sum(used["gpu_percent"] * used["seconds"] for used in on_gpu) / gpu_s / 100 if gpu_s else None,
         num_worker_jobs=len(workers - own - {""}),
+        energy=_add_energy(measured),
+    )
+
+
+def _add_energy(measured: Sequence[Try]) -> Energy:
+    used = [one["used"] for one in measured]
+    told = [one.get("cpu_j") for one in used]
+    cpu_j = sum(
+        one["cpu_s"] * WATTS_PER_CORE if joules is None else joules for one, joules in zip(used, told, strict=True)
+    )
+    cpu_s, seconds = (sum(one[name] for one in used) for name in ("cpu_s", "seconds"))
+    gpu_j = sum((one.get("gpu_watts") or 0.0) * one["seconds"] for one in used)
+    return Energy(
+        cpu_j=cpu_j,
+        gpu_j=gpu_j,
+        is_measured=bool(told) and None not in told,
+        joules_per_cpu_s=cpu_j / cpu_s if cpu_s else WATTS_PER_CORE,
+        gpu_watts=gpu_j / seconds if seconds else 0.0,
     )
 
 
