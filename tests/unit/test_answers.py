@@ -181,3 +181,10 @@ def test_seeds_that_all_agree_are_not_said_to_have_intervals_of_their_own():
     runs = [*exact_runs("fnn", [0.9, 0.9, 0.9]), *exact_runs("cnn", [0.8, 0.8, 0.8])]
     said = " ".join(answer(only(runs)).sentences)
     assert "over the samples where all seeds agree" in said
+
+
+def test_references_keep_their_numbers_where_every_run_failed():
+    failed = [dataclasses.replace(run, status="failed", metrics=()) for run in exact_runs("fnn", [0.9])]
+    values = [MetricValue("accuracy", "test", 0.1, 0, 1), MetricValue("nll", "test", 2.3, 2, 3)]
+    reference = ReferenceResult("most_frequent", "digits", "classification", "raw", "", values)
+    assert dataclasses.replace(only(failed), references=(reference,)).metrics == ["accuracy", "nll"]

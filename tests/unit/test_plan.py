@@ -183,6 +183,13 @@ def test_references_prefer_features_with_distances():
     assert reference.features == "raw"
 
 
+def test_the_order_of_models_and_of_strengths_decides_nothing():
+    data = changed("evaluation", to={"bootstrap": 10, "corruption": {"noise": [0.5, 0.1]}})
+    turned = {**data, "models": data["models"][::-1]}
+    turned["evaluation"] = {"bootstrap": 10, "corruption": {"noise": [0.1, 0.5]}}
+    assert ids(plan_of(data), "evaluate") == ids(plan_of(turned), "evaluate")
+
+
 def test_two_names_of_the_same_data_share_their_reference():
     data = changed("datasets", to={"one": {"kind": "breast_cancer"}, "two": {"kind": "breast_cancer"}})
     data |= {"models": [{"kind": "linear"}], "evaluation": {}}

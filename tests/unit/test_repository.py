@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace import repository
-from headrace.repository import describe_repository, read_status
+from headrace.repository import describe_repository, keep_commit, read_status
 
 IDENTITY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -81,3 +82,23 @@ def test_a_git_that_hangs_is_not_waited_for(clone, tmp_path, monkeypatch):
 def test_nothing_is_made_of_what_is_no_status():
     assert read_status(b"") is None
     assert read_status(b"\xff\0? a\0") is None
+
+
+def test_a_later_start_of_the_same_plan_keeps_the_commit_of_the_first(tmp_path):
+    path = tmp_path / "spec.json"
+    first = {"plan": "p", "repository": {"commit": "a", "num_changed": 1, "num_unknown": 0}}
+    assert keep_commit(first, path) == first
+    path.write_text(json.dumps(first))
+    later = {"plan": "p", "repository": {"commit": "b", "num_changed": 0, "num_unknown": 0}}
+    assert keep_commit(later, path) == first
+    for damaged in ("", "{", "[]", '{"repository": null}'):
+        path.write_text(damaged)
+        assert keep_commit(later, path) == later
+
+
+def test_what_a_workflow_writes_itself_does_not_count(clone):
+    for name in ("artifacts/shard/x/a", "out/b", ".snakemake/log/c", "mine/d"):
+        (clone / name).parent.mkdir(parents=True)
+        (clone / name).touch()
+    assert describe_repository(clone, (Path("artifacts"), Path("out")))["num_unknown"] == 1
+    assert describe_repository(clone)["num_unknown"] == 3

@@ -26,6 +26,7 @@ from headrace.gathering import gather
 from headrace.plan import Plan, Site
 from headrace.provenance import read_json, read_manifest
 from headrace.reading import check_experiment
+from headrace.report import render
 from headrace.stages import train
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes
@@ -511,6 +512,17 @@ def test_the_statistics_lie_beside_the_table_and_in_the_crate(done: Place) -> No
     assert header == "dataset,task,model,setting,metric,split,statistic,value,low,high,seeds"
     assert {row.split(",")[2] for row in rows} == {run.model for run in done.plan.runs}
     assert '"statistics.csv"' in (result / "ro-crate-metadata.json").read_text()
+
+
+def test_results_of_an_older_version_are_reported_without_references(done: Place) -> None:
+    (job,) = done.jobs("report")
+    old = jobs.Job(done.receipt(job))
+    for key in ("references", "repository", "short"):
+        old.spec.pop(key, None)
+    results = gather(old)
+    assert results.references == []
+    assert len(results.runs) == len(done.plan.runs)
+    assert "most frequent class" not in render(results)
 
 
 def test_the_report_is_told_what_model_cards_say(done: Place) -> None:

@@ -70,7 +70,7 @@ def gather(job: Job) -> Results:
         usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
         steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
         traces=list(gather_traces(job.root, spec["features"], manifests)),
-        references=[found for reference in spec["references"] for found in _references(job, reference, manifests)],
+        references=[found for each in spec.get("references", ()) for found in _references(job, each, manifests)],
         families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
         features=spec["experiment"]["features"],
         scaling=read_json(measured) if measured.exists() else None,

@@ -21,7 +21,7 @@ from headrace.fingerprints import code_fingerprint
 from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance import digest_json, write_json_if_new
-from headrace.repository import describe_repository
+from headrace.repository import describe_repository, keep_commit
 from headrace.runs import Run, choose_references
 from headrace.shortening import shorten
 from headrace.splits import planned_sizes
@@ -148,14 +148,11 @@ class Plan:
         """The experiment with nothing in it that is so by default, but with the device that `auto` stands for."""
         found = self.experiment
         device = self.site.resolve_device(found.training.device)
-        models = [
-            model.model_copy(
-                update={"training": {**model.training, "device": self.site.resolve_device(model.training["device"])}}
-            )
-            if "device" in model.training
-            else model
-            for model in found.models
-        ]
+        models = []
+        for model in found.models:
+            own = model.training
+            own = {**own, "device": self.site.resolve_device(own["device"])} if "device" in own else own
+            models.append(model.model_copy(update={"training": own}))
         training = found.training.model_copy(update={"device": device})
         return shorten(found.model_copy(update={"training": training, "models": tuple(models)}))
 
@@ -163,7 +160,8 @@ class Plan:
         """Write down what every job is to do, for stages that run elsewhere or later."""
         for job in self.jobs:
             path = spec_path(self.site.artifacts, job.stage, job.id)
-            write_json_if_new(path, job.describe())
+            said = job.describe()
+            write_json_if_new(path, keep_commit(said, path) if job.stage == "report" else said)
             if job.stage == "report":
                 # Of several plans of an experiment, this is the one that is worked on.
                 os.utime(path)
@@ -254,7 +252,7 @@ class Plan:
         asked, is_density = self.experiment.evaluation, train.spec["shapes"]["task"] == "density"
         own: dict[str, Any] = {"importance_draws": asked.importance_draws} if is_density else {}
         if asked.corruption is not None and not is_density:
-            own["corruption"] = asked.corruption.model_dump(mode="json")
+            own["corruption"] = {"noise": sorted(asked.corruption.noise)}
         return Artifact("evaluate", train.slug, {**self._evaluation, **own}, inputs, train.kinds)
 
     def _batches(self) -> Iterable[Job]:

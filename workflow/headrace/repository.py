@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ def describe_repository(folder: Path, made: Sequence[Path] = ()) -> dict[str, An
     except (OSError, subprocess.SubprocessError):
         return None
     return read_status(done.stdout)
+
+
+def keep_commit(said: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What the report is told, with the commit that was written down when this very plan was first started."""
+    try:
+        before = json.loads(path.read_bytes()).get("repository")
+    except (OSError, ValueError, AttributeError):
+        before = None
+    return {**said, "repository": before} if before else dict(said)
 
 
 def read_status(output: bytes) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.artifacts import Artifact
-from headrace.experiment import Experiment
+from headrace.experiment import RAW, Experiment
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Reference:
 def choose_references(
     runs: Iterable[Run], experiment: Experiment, shards: Mapping[str, Artifact], evaluation: Mapping[str, Any]
 ) -> Iterable[Reference]:
-    """One for every task on a dataset but densities, on the first features of its models that have distances.
+    """One for every task on a dataset but densities, on features of its models that have distances.
 
-    Predictors that repeat values read the shards too, where those are windows of a series.
+    Which ones does not depend on the order of the models. Predictors that repeat values read the shards too, where
+    those are windows of a series.
     """
     chosen: dict[tuple[str, str], Run] = {}
     for run in runs:
         first = chosen.setdefault((run.dataset, run.task), run)
-        # Dense measurements are what a run says nothing of.
-        if "layout" in first.train.spec["shapes"] and "layout" not in run.train.spec["shapes"]:
+        if _preference(run) < _preference(first):
             chosen[run.dataset, run.task] = run
     for (dataset, task), run in chosen.items():
         if task == "density":
@@ -72,3 +72,8 @@ def choose_references(
         own = {"shapes": run.train.spec["shapes"], "seed": spec.split.seed}
         evaluate = Artifact("evaluate", f"{spec.kind}-reference", {**evaluation, "reference": own}, inputs, ())
         yield Reference(dataset, task, run.features, run.train, evaluate)
+
+
+def _preference(run: Run) -> tuple[bool, bool, str]:
+    """Dense measurements first, of which a run says nothing; then what was prepared; then by name."""
+    return "layout" in run.train.spec["shapes"], run.features == RAW, run.features

@@ -311,3 +311,11 @@ def test_columns_that_make_no_groups_are_refused(tmp_path, keys, message):
 def test_groups_need_a_target_beside_them(keys):
     with pytest.raises(ValueError, match=r"groups: .*allowed: a column beside that of the target"):
         load_kind("datasets", "csv").model_validate({"kind": "csv", "path": "a.csv", **keys})
+
+
+@pytest.mark.parametrize("key", ["numbers", "categories"])
+def test_what_a_column_of_groups_holds_is_told_only_where_it_is_an_input(key):
+    keys = {"kind": "csv", "path": "a.csv", "target": "y", "groups": "g", key: ("g",)}
+    with pytest.raises(ValueError, match="groups: 'g' is an input only where `columns` names it"):
+        load_kind("datasets", "csv").model_validate(keys)
+    assert load_kind("datasets", "csv").model_validate({**keys, "columns": ("x", "g")}).groups == "g"

@@ -259,3 +259,11 @@ def test_thousands_of_runs_cost_a_fraction_of_a_second():
     start = time.process_time()
     default_requests(made)
     assert time.process_time() - start < 0.5
+
+
+def test_many_draws_of_a_bound_ask_for_their_time():
+    density = [{"kind": "vae"}]
+    few = default_requests(plan(models=density))["evaluate"]["runtime"]
+    many = default_requests(plan(models=density, evaluation={"importance_draws": 50_000}))["evaluate"]["runtime"]
+    # 750 samples of 3 KiB, 50,000 times at 20 MiB a second.
+    assert many >= 50_000 * 750 * 4 * 784 / MIB / 20 / 60 > few

@@ -114,6 +114,9 @@ class Comparison:
             for value in run.metrics
             if value.split == self.split
         )
+        # Where no run has any, there is still what a model has to beat.
+        for reference in self.references if not names else ():
+            names |= dict.fromkeys(value.metric for value in reference.metrics if value.split == self.split)
         return sorted(names, key=lambda name: name != self.metric)
 
     @cached_property

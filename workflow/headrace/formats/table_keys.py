@@ -20,7 +20,8 @@ class TableDataset(FileDataset):
     """The columns that are inputs, in this order; by default all but `target`, `split.column` and `groups`."""
     groups: ColumnName | None = None
     """A column of names, 50 at most, such as a region or a sex: the report tells how good every model is for each of
-    them, and how far they lie apart. It is an input where `columns` names it, and only there."""
+    them, and how far they lie apart. It is an input where `columns` names it, and only there. Names are taken
+    as they stand: 1 and 1.0 are two."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What the target is. `auto`: text, booleans and whole numbers are classes, fractions are numbers to predict; more
     than 100 different whole numbers need to be told."""
@@ -54,6 +55,8 @@ class TableDataset(FileDataset):
         if self.groups is not None and self.target in (None, self.groups):
             what = "needs a `target`" if self.target is None else f"{self.groups!r} is the target"
             raise ValueError(f"groups: {what}; allowed: a column beside that of the target")
+        if self.groups in (*self.numbers, *self.categories) and self.groups not in (self.columns or ()):
+            raise ValueError(f"groups: {self.groups!r} is an input only where `columns` names it")
         if self.target is not None and self.target == self.split.column and self.split.by == "source":
             raise ValueError("target: the column that names the splits cannot be predicted")
         return self

@@ -42,6 +42,8 @@ CUDA_MIB = 2560
 """What the libraries of a GPU add in the memory of the node."""
 TRAINING_MIB_PER_S = 1.0
 """Training inputs that the slowest family takes in a second on one slow core."""
+DRAWN_MIB_PER_S = 20.0
+"""Inputs that an autoencoder decodes in a second for one draw of its bound, with convolutions, on one slow core."""
 DASK_MIB_PER_S = 50.0
 """What the workers read, transform and write together on a busy shared file system."""
 HOLD_WHOLE = frozenset({"matrix_market", "mnist5k"})
@@ -232,6 +234,8 @@ class Sizes:
             + 4 * predicted
             + self._said_of_steps(run)
         )
+        draws = job.artifacts[0].spec.get("importance_draws", 0)
+        seconds += len(runs) * draws * data.of("test") / DRAWN_MIB_PER_S
         if len(runs) < len(job.artifacts):
             held += data.neighbours()
             # Only codes are all counted.

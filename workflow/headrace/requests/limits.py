@@ -122,7 +122,7 @@ def check_sharing(resources: Settings) -> list[str]:
     return [
         f"{rule}: runs_per_gpu: {own['runs_per_gpu']}; allowed: whole numbers above 0"
         for rule, own in resources.items()
-        if isinstance(own.get("runs_per_gpu"), int) and int(own["runs_per_gpu"]) < 1
+        if "runs_per_gpu" in own and not (str(own["runs_per_gpu"]).isdecimal() and int(own["runs_per_gpu"]) > 0)
     ]
 
 

@@ -166,6 +166,6 @@ def _labels(spec: Mapping[str, Any]) -> Iterable[list[Any]]:
         label = [run["dataset"], run["model"], run["features"], run["point"], run["seed"]]
         names.setdefault(("train", run["train"]), ["train", *label])
         names.setdefault(("evaluate", run["evaluate"]), ["evaluate", *label])
-    for reference in spec["references"]:
+    for reference in spec.get("references", ()):
         names.setdefault(("evaluate", reference["evaluate"]), ["reference", reference["dataset"], reference["task"]])
     return [names[step["stage"], step["id"]] for step in spec["steps"]]
