@@ -41,7 +41,7 @@ def test_the_fit_is_that_of_non_negative_least_squares(seconds):
     law = fit_law(seconds)
     medians = {workers: float(np.median(values)) for workers, values in seconds.items()}
     rows = np.array([[1 / value, 1 / (workers * value)] for workers, value in medians.items()])
-    _, residual = scipy.optimize.nnls(rows, np.ones(len(rows)))
+    residual = math.sqrt(2 * scipy.optimize.lsq_linear(rows, np.ones(len(rows)), (0, np.inf), tol=1e-14).cost)
     ours = np.linalg.norm(rows @ [law.serial_s, law.parallel_s] - 1)
     assert law.serial_s >= 0
     assert law.parallel_s >= 0

@@ -59,14 +59,11 @@ def fit_law(seconds: Mapping[int, Sequence[float]]) -> Law:
     times = {workers: median(values) for workers, values in seconds.items()}
     if len(times) < 2 or min(times) < 1 or not all(0 < value < math.inf for value in times.values()):
         raise ValueError(f"a law needs the positive times of two numbers of workers at least, not {times}")
-    # Rows (1, 1/n) / T times (a, b) shall be 1: the normal equations, then the edges where one part is zero.
-    rows = [(1 / value, 1 / (workers * value)) for workers, value in times.items()]
-    aa, ab, bb = (math.fsum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
-    a, b = (math.fsum(row[i] for row in rows) for i in (0, 1))
-    determinant = aa * bb - ab * ab
-    serial, parallel = (a * bb - b * ab) / determinant, (b * aa - a * ab) / determinant
-    if serial < 0:
-        return Law(0.0, b / bb)
-    if parallel < 0:
-        return Law(a / aa, 0.0)
-    return Law(serial, parallel)
+    from scipy.optimize import nnls  # type: ignore[import-untyped, unused-ignore]
+
+    # Rows (1, 1/n) / T times (serial, parallel) shall be 1; columns of one length, for the sake of rounding.
+    columns = [[1 / value for value in times.values()], [1 / (workers * value) for workers, value in times.items()]]
+    lengths = [math.hypot(*column) for column in columns]
+    rows = [[one / lengths[0], other / lengths[1]] for one, other in zip(*columns, strict=True)]
+    found, _ = nnls(rows, [1.0] * len(rows))
+    return Law(*(float(part) / length for part, length in zip(found, lengths, strict=True)))
