@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from headrace.figures import files
 from headrace.figures.comparisons import compare
 from headrace.figures.files import Figure, list_figures, name_figures, tabulate, write_figures
+from headrace.fingerprints import PACKAGE
 from headrace.report import compose
 from headrace.results import Results
 from sample_results import hostile, oddities, quickstart, ranked, three_datasets, two_datasets, unconverged
@@ -206,3 +207,10 @@ def test_any_row_is_kept(rows):
         for name, value in row.items():
             text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
             assert found.get(name, text) == text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def test_every_section_with_charts_has_a_caption_in_the_report_of_snakemake():
+    sections = {path.stem for path in (PACKAGE / "sections").glob("*.py") if '"figures"' in path.read_text()}
+    captions = (PACKAGE.parent / "report" / "figures.rst").read_text()
+    assert {section for section in sections - {"base"} if f'"{section}": "' not in captions} == set()
+    assert len(sections) > 8

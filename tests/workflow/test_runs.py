@@ -252,6 +252,7 @@ def test_snakemake_builds_its_own_report_with_all_figures(finished: Project) -> 
         "calibration": "as often as it says",
         "confusions": "summed over the seeds",
         "curves": "by epoch",
+        "latents": "in its latent space",
         "ranking": "rank the samples",
         "results": "dots are seeds",
     }
