@@ -13,9 +13,9 @@ from cluster.accounting import ACCOUNT
 from cluster.slurm import SlurmCluster
 from headrace.plan import Plan, Site
 from headrace.reading import load_experiment
-from headrace.requests.defaults import jobs_by_rule
 from headrace.requests.limits import find_asks, with_defaults
 from headrace.requests.profiles import read_profile
+from headrace.requests.rules import jobs_by_rule
 from projects import TINY, Project, copy_project
 
 PROFILE = Path("workflow") / "profiles" / "slurm" / "config.yaml"

@@ -10,10 +10,11 @@ import pytest
 
 from headrace.figures import methods
 from headrace.figures.citations import FILE, read_citations
-from headrace.figures.comparisons import compare
-from headrace.figures.methods import Methods, describe_methods
+from headrace.figures.methods import Methods
 from headrace.registry import list_kinds, load_kind
 from headrace.results import Results
+from headrace.sections import methods as section
+from headrace.sections.base import Page
 from sample_results import (
     HOSTILE,
     broken_quickstart,
@@ -30,9 +31,9 @@ from sample_results import (
 
 
 def methods_of(results: Results) -> Methods:
-    found = describe_methods(results, compare(results))
+    found = section.describe(Page(results))
     assert found is not None
-    return found
+    return found["methods"]
 
 
 def text_of(results: Results) -> str:
@@ -145,10 +146,10 @@ def test_models_over_several_datasets_are_told():
 
 
 def test_without_a_result_nothing_is_told():
-    assert describe_methods(make_results([], []), []) is None
+    assert section.describe(Page(make_results([], []))) is None
     failed = [dataclasses.replace(run, status="failed", metrics=()) for run in quickstart().runs]
     results = make_results(failed, quickstart().datasets)
-    assert describe_methods(results, compare(results)) is None
+    assert section.describe(Page(results)) is None
 
 
 def test_steps_of_a_graph_are_not_said_to_see_the_training_split_alone():

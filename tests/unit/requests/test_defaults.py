@@ -13,12 +13,9 @@ from headrace.requests.defaults import (
     WITHOUT_PLAN,
     Sizes,
     default_requests,
-    devices_by_rule,
-    jobs_by_rule,
-    list_rules,
-    rule_of,
     share_requests,
 )
+from headrace.requests.rules import devices_by_rule, jobs_by_rule, list_rules, rule_of
 
 DATA = {
     "name": "small",
@@ -267,3 +264,11 @@ def test_many_draws_of_a_bound_ask_for_their_time():
     many = default_requests(plan(models=density, evaluation={"importance_draws": 50_000}))["evaluate"]["runtime"]
     # 750 samples of 3 KiB, 50,000 times at 20 MiB a second.
     assert many >= 50_000 * 750 * 4 * 784 / MIB / 20 / 60 > few
+
+
+def test_what_planning_may_not_import_is_what_it_is_there():
+    from headrace.inference.trained import BATCH_SIZE
+    from headrace.ranking import MAX_RESAMPLED_CLASSES
+
+    assert requests.MAX_RANKED == MAX_RESAMPLED_CLASSES
+    assert requests.JUDGED_TOGETHER == BATCH_SIZE

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headrace.config import Training
-from headrace.figures.aggregates import aggregate
+from headrace.figures.aggregates import Aggregate
 from headrace.figures.cards import describe_step
 from headrace.figures.citations import Citation, read_citations
 from headrace.figures.comparisons import Candidate, Comparison, format_point
-from headrace.figures.pairs import pair_with
+from headrace.figures.pairs import Pair
 from headrace.resampling import NUM_RESAMPLES
 from headrace.results import DatasetResult, Results, RunResult
 from headrace.significance import MAX_EXACT_PAIRS, NUM_PATTERNS
@@ -54,8 +54,16 @@ class Text:
         return f" ({'; '.join(citation.words for citation in found)})" if found else ""
 
 
-def describe_methods(results: Results, comparisons: Sequence[Comparison]) -> Methods | None:
-    """Return what was done to get the results; None where no run has finished."""
+def describe_methods(
+    results: Results,
+    comparisons: Sequence[Comparison],
+    pairs: Sequence[Sequence[Pair]],
+    aggregates: Sequence[Aggregate],
+) -> Methods | None:
+    """Return what was done to get the results; None where no run has finished.
+
+    `pairs` are those with the baseline, for every comparison, and `aggregates` what was summed up over datasets.
+    """
     chosen = [(each, candidate) for each in comparisons for candidate in each.best.values()]
     if not chosen:
         return None
@@ -66,7 +74,7 @@ def describe_methods(results: Results, comparisons: Sequence[Comparison]) -> Met
         " ".join(_describe_features(text, results, chosen)),
         " ".join(_describe_model(text, results, *pair) for pair in chosen),
         " ".join(_describe_training(text, [candidate for _, candidate in chosen])),
-        " ".join(_describe_statistics(text, results, comparisons)),
+        " ".join([*_describe_measures(text, results, comparisons), *_describe_tests(text, results, pairs, aggregates)]),
         _describe_tools(text, results, [run for _, candidate in chosen for run in candidate.finished]),
     )
     return Methods(tuple(filter(None, paragraphs)), tuple(text.cited.values()))
@@ -164,8 +172,8 @@ def _say_training(text: Text, candidate: Candidate) -> str:
     return f"{_join(parts)}, {epochs}, {runs}"
 
 
-def _describe_statistics(text: Text, results: Results, comparisons: Sequence[Comparison]) -> Iterable[str]:
-    """Yield what was measured, and which tests were made."""
+def _describe_measures(text: Text, results: Results, comparisons: Sequence[Comparison]) -> Iterable[str]:
+    """Yield what was measured, and with which intervals."""
     for each in comparisons:
         metrics = [f"{metric}{text.cite(*CALIBRATION & {metric})}" for metric in each.metrics]
         if metrics:
@@ -186,8 +194,13 @@ def _describe_statistics(text: Text, results: Results, comparisons: Sequence[Com
             f"{text.cite('student')}. Medians and interquartile means have intervals by {_count(NUM_RESAMPLES)} "
             f"bootstrap resamples of the seeds{text.cite('seeds')}."
         )
-    pairs = [pair for each in comparisons for pair in pair_with(each, results.baseline)]
-    tested = [pair for pair in pairs if not math.isnan(pair.p_value)]
+
+
+def _describe_tests(
+    text: Text, results: Results, pairs: Sequence[Sequence[Pair]], aggregates: Sequence[Aggregate]
+) -> Iterable[str]:
+    """Yield which tests were made, and what was summed up over datasets."""
+    tested = [pair for members in pairs for pair in members if not math.isnan(pair.p_value)]
     if tested:
         is_paired = {pair.difference.is_paired for pair in tested}
         ways = ["Student's t test in pairs of the same seed"] * (True in is_paired)
@@ -196,13 +209,13 @@ def _describe_statistics(text: Text, results: Results, comparisons: Sequence[Com
             f"Differences from the baseline {results.baseline} were tested by {_join(ways, 'or')}, with p values "
             f"corrected by Holm's method{text.cite('holm')} for the models of a dataset."
         )
-    flipped = [pair.num_seeds for pair in pairs if not math.isnan(pair.flip_p_value)]
+    flipped = [pair.num_seeds for pair in tested if not math.isnan(pair.flip_p_value)]
     if flipped:
         if max(flipped) <= MAX_EXACT_PAIRS:
             yield "An exact test by flipped signs stands beside it."
         else:
             yield f"A test by {_count(NUM_PATTERNS)} random flips of signs{text.cite('flips')} stands beside it."
-    for found in (each for each in aggregate(comparisons) if each.standings):
+    for found in (each for each in aggregates if each.standings):
         yield (
             f"Over {_join(found.datasets)} ({found.task}) models are compared by their mean rank and by the "
             f"interquartile mean of their scores{text.cite('seeds')}."

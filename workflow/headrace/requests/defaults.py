@@ -17,8 +17,9 @@ from headrace.models.base import NEXT_STEP
 from headrace.places import cores_of, num_children
 from headrace.plan import Plan
 from headrace.preprocessing.base import StepSpec
-from headrace.registry import list_kinds, load_kind
+from headrace.registry import load_kind
 from headrace.requests.feature_sizes import MIB, FeatureSize, count_mib
+from headrace.requests.rules import jobs_by_rule, list_rules
 from headrace.runs import Run
 from headrace.splits import planned_sizes
 
@@ -79,27 +80,6 @@ WITHOUT_PLAN: Mapping[str, Mapping[str, int]] = {
 
 VARIABLE = "HEADRACE_REQUESTS"
 """Carries the main process's numbers to those that Snakemake starts elsewhere, which have no plan."""
-
-
-def rule_of(job: Job) -> str | None:
-    """The rule that runs a job; None for those that run beside the workflow and are never submitted."""
-    if job.stage == "train":
-        return f"train_{job.artifacts[0].spec['family']['kind']}"
-    return job.stage if job.stage in WITHOUT_PLAN else None
-
-
-def list_rules() -> tuple[str, ...]:
-    """Every rule whose jobs may be submitted, in the order of the stages."""
-    return ("shard", "preprocess", *(f"train_{family}" for family in list_kinds("models")), "evaluate")
-
-
-def jobs_by_rule(plan: Plan) -> dict[str, list[Job]]:
-    """The jobs of a plan that may be submitted."""
-    found: dict[str, list[Job]] = {}
-    for job in plan.jobs:
-        if (rule := rule_of(job)) is not None:
-            found.setdefault(rule, []).append(job)
-    return {rule: found[rule] for rule in list_rules() if rule in found}
 
 
 def default_requests(plan: Plan | None, stated: Stated | None = None) -> Requests:
@@ -289,15 +269,3 @@ def _request(mib: float, seconds: float, *, threads: int) -> dict[str, int]:
 
 def _round_up(value: float, step: int) -> int:
     return math.ceil(value / step) * step
-
-
-def devices_by_rule(jobs: Mapping[str, Iterable[Job]]) -> dict[str, frozenset[str]]:
-    """On which devices the runs behind the jobs of a rule were planned: `cpu`, `cuda` or both."""
-
-    def devices(job: Job) -> Iterable[str]:
-        for artifact in job.artifacts:
-            run: Any = artifact if job.stage == "train" else artifact.inputs.get("run")
-            if run is not None:
-                yield run.spec["training"]["device"]
-
-    return {rule: frozenset(device for job in some for device in devices(job)) for rule, some in jobs.items()}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from headrace.errors import StageError
 from headrace.overview import find_states, stage_lines
 from headrace.plan import Plan
-from headrace.requests.defaults import default_requests, devices_by_rule, jobs_by_rule
+from headrace.requests.defaults import default_requests
 from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, check_sharing, find_asks, show_minutes
 from headrace.requests.profiles import Profile
+from headrace.requests.rules import devices_by_rule, jobs_by_rule
 from headrace.schedulers.base import Survey, load_scheduler
 
 LEFT, RIGHT = "<", ">"

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from headrace.plan import Plan
 from headrace.registry import suggest
-from headrace.requests.defaults import default_requests, devices_by_rule, jobs_by_rule
+from headrace.requests.defaults import default_requests
 from headrace.requests.profiles import Settings
+from headrace.requests.rules import devices_by_rule, jobs_by_rule
 from headrace.schedulers.base import Queue, Survey
 
 QUEUE_KEYS = ("slurm_partition", "pbs_queue")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+from headrace.figures.aggregates import Aggregate, aggregate
 from headrace.figures.comparisons import Comparison, compare
+from headrace.figures.pairs import Pair, pair_with
 from headrace.figures.theme import assign_colours
 from headrace.results import DatasetResult, Results
 
@@ -26,6 +28,16 @@ class Page:
     def comparisons(self) -> Sequence[Comparison]:
         """Return one for every dataset and task."""
         return compare(self.results)
+
+    @cached_property
+    def pairs(self) -> Sequence[Sequence[Pair]]:
+        """Return every model beside the baseline, for every comparison."""
+        return [pair_with(each, self.results.baseline) for each in self.comparisons]
+
+    @cached_property
+    def aggregates(self) -> Sequence[Aggregate]:
+        """Return one for every task that was judged on several datasets."""
+        return aggregate(self.comparisons)
 
     @cached_property
     def colours(self) -> Mapping[str, str]:

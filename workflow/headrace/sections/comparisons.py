@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from headrace.figures.pairs import pair_with
 from headrace.sections.base import Context, Page
 from headrace.significance import MAX_EXACT_PAIRS
 
@@ -13,7 +12,7 @@ def describe(page: Page) -> Context | None:
     """Return the pairs of every comparison whose baseline has a result; None where there is none."""
     comparisons = [
         {"dataset": each.dataset, "task": each.task, "metric": each.metric, "split": each.split, "pairs": pairs}
-        for each in page.comparisons
-        if (pairs := pair_with(each, page.results.baseline))
+        for each, pairs in zip(page.comparisons, page.pairs, strict=True)
+        if pairs
     ]
     return {"comparisons": comparisons, "max_exact_pairs": MAX_EXACT_PAIRS} if comparisons else None

@@ -10,5 +10,5 @@ TITLE = "Methods"
 
 def describe(page: Page) -> Context | None:
     """Return paragraphs and BibTeX entries; None where no run has finished."""
-    methods = describe_methods(page.results, page.comparisons)
+    methods = describe_methods(page.results, page.comparisons, page.pairs, page.aggregates)
     return {"methods": methods} if methods else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from headrace.figures.aggregates import MAX_DRAWN, Aggregate, aggregate, draw_profile
+from headrace.figures.aggregates import MAX_DRAWN, Aggregate, draw_profile
 from headrace.figures.comparisons import Comparison
 from headrace.figures.numbers import format_mean, format_number
 from headrace.figures.spreads import Spread, describe_spread
@@ -33,7 +33,7 @@ def describe(page: Page) -> Context | None:
     ]
     if not comparisons:
         return None
-    aggregates = [_describe_aggregate(found, page) for found in aggregate(page.comparisons)]
+    aggregates = [_describe_aggregate(found, page) for found in page.aggregates]
     return {
         "figures": [((each["found"].task,), each["profile"]) for each in aggregates if each["profile"]],
         "comparisons": comparisons,
