@@ -40,7 +40,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/snakefmt Snakefile workflow
 
 schema: $(READY)
-	$(BIN)/python -m pytest -q tests/unit/test_schema.py --fix
+	$(BIN)/python -m pytest -q tests/unit/experiments/test_schema.py --fix
 
 # The picture in the README, of the quickstart's report.
 picture: $(READY)

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.clusters.base import ClusterSpec, Place
 from headrace.registry import restore
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 
 CLUSTER = Path(__file__).parent / "cluster"
 

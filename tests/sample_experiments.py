@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from headrace.results import Results
+from headrace.reporting.results import Results
+from headrace.reporting.tidy import write_csv
 from headrace.stages.report import RUN_KEYS
-from headrace.tidy import write_csv
 from sample_results import quickstart
 
 STAGES = ("train", "evaluate")

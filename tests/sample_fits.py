@@ -17,7 +17,7 @@ from headrace.linalg.blocks import RowBlocks, Traffic
 from headrace.linalg.progress import Progress
 from headrace.preprocessing.base import FitData, StepSpec
 from headrace.registry import restore
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "augment": {"crop": 1, "flip": "both", "noise": 0.1},

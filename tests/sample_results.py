@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from headrace.calibration import measure_reliability
-from headrace.config import Training
+from headrace.experiments.config import Training
 from headrace.figures.comparisons import Comparison, compare
-from headrace.ranking import thin, trace_precision_recall, trace_roc
-from headrace.results import (
+from headrace.judging.calibration import measure_reliability
+from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
+from headrace.reporting.results import (
     CorruptedValue,
     DatasetResult,
     FitTrace,

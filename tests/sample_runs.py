@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from headrace.artifacts import artifact_path, receipt_path
-from headrace.jobs import Job
-from headrace.plan import Plan, Site
-from headrace.reading import check_experiment
-from headrace.runs import Run
-from headrace.workers import Workers
+from headrace.experiments.reading import check_experiment
+from headrace.planning.artifacts import artifact_path, receipt_path
+from headrace.planning.plan import Plan, Site
+from headrace.planning.runs import Run
+from headrace.running.jobs import Job
+from headrace.running.workers import Workers
 
 PLAYS = Path(__file__).parents[1] / "configs/data/plays.txt"
 EXPERIMENT: dict[str, Any] = {

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from headrace.batches import Padded
+from headrace.batching.batches import Padded
 from headrace.models.base import Shapes
 
 NUM_CODES = 6

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headrace.blocks import Block, Ragged, join, num_rows
-from headrace.provenance import write_json
+from headrace.provenance.manifests import write_json
 from headrace.stores import groups
 from headrace.stores.layout import STORE, Layout, Variable, choose_layout
 from headrace.stores.reading import Store

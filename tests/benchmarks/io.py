@@ -293,7 +293,7 @@ def bench_writing(rounds: int) -> None:
 
 def bench_size(sizes: Sequence[float], rounds: int) -> None:
     """Seconds for a GB of features, written shard by shard in one process and read with two threads."""
-    from headrace.batches import Split
+    from headrace.batching.batches import Split
     from headrace.stores.groups import finish, read_layout
     from headrace.stores.reading import Store
     from headrace.stores.writing import write_shard

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from headrace.batches import open_split
-from headrace.provenance import write_json
+from headrace.batching.batches import open_split
+from headrace.provenance.manifests import write_json
 from headrace.stores import groups
 from headrace.stores.layout import STORE, Variable, choose_layout
 from headrace.stores.writing import digest_shard, write_shard

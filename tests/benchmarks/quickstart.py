@@ -47,10 +47,10 @@ def write_digits(folder: Path) -> None:
 
 def list_runs() -> list[tuple[Network, int, float]]:
     """Network, seed and learning rate of each run."""
-    from headrace import yaml_files
+    from headrace.experiments import yaml_files
+    from headrace.experiments.reading import check_experiment
     from headrace.models.base import ModelSpec, Shapes
-    from headrace.plan import Plan, Site
-    from headrace.reading import check_experiment
+    from headrace.planning.plan import Plan, Site
     from headrace.registry import restore
 
     plan = Plan(check_experiment(yaml_files.read(QUICKSTART)), Site(device="cpu"))

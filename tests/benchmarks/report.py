@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from browsing import ARGUMENTS
-from headrace.report import load_bundle, render
+from headrace.reporting.report import load_bundle, render
 from sample_results import many_runs
 
 ROUNDS = 5

@@ -83,10 +83,10 @@ class Ours:
     """One job of the workflow, with its rows sharded."""
 
     def __init__(self, folder: Path) -> None:
-        from headrace import yaml_files
-        from headrace.artifacts import receipt_path
-        from headrace.plan import Plan, Site
-        from headrace.reading import check_experiment
+        from headrace.experiments import yaml_files
+        from headrace.experiments.reading import check_experiment
+        from headrace.planning.artifacts import receipt_path
+        from headrace.planning.plan import Plan, Site
 
         site = Site(folder / "artifacts", folder / "results", TINY_RUNS, "cpu")
         plan = Plan(check_experiment(yaml_files.tuples(experiment(folder)), (), site.artifacts), site)
@@ -154,8 +154,8 @@ def build(num_features: int, hidden: tuple[int, ...]) -> Any:
 
 def train_ours(folder: Path, hidden: tuple[int, ...], epochs: int) -> list[float]:
     """From shards, saved as always; gives the seconds of every epoch."""
-    from headrace.batches import open_split
-    from headrace.config import Training
+    from headrace.batching.batches import open_split
+    from headrace.experiments.config import Training
     from headrace.training.loop import train
 
     data = {name: open_split(folder / "artifact", name) for name in ("train", "validation")}

@@ -11,8 +11,8 @@ import yaml
 
 from cluster.accounting import ACCOUNT
 from cluster.slurm import SlurmCluster
-from headrace.plan import Plan, Site
-from headrace.reading import load_experiment
+from headrace.experiments.reading import load_experiment
+from headrace.planning.plan import Plan, Site
 from headrace.requests.limits import find_asks, with_defaults
 from headrace.requests.profiles import read_profile
 from headrace.requests.rules import jobs_by_rule

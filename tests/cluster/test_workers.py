@@ -22,7 +22,7 @@ from headrace.clusters.base import ClusterSpec, Place
 from headrace.errors import StageError
 from headrace.provision.certificates import make_security
 from headrace.registry import load_kind
-from headrace.workers import run_on_workers
+from headrace.running.workers import run_on_workers
 
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 CONNECT = """

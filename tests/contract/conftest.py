@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import sample_fits as fits
-from headrace.config import Kind
+from headrace.experiments.config import Kind
 from headrace.registry import load_kind
 from sample_files import make_files
 

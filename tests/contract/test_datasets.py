@@ -21,21 +21,21 @@ import xarray as xr
 import yaml
 import zarr
 
-from headrace.batches import Padded, open_split
+from headrace.batching.batches import Padded, open_split
 from headrace.blocks import Block, Ragged, num_rows
 from headrace.clusters.base import Place
 from headrace.datasets.base import INPUTS, SAMPLE, TARGET, DataInfo, DatasetSpec, FileDataset, Source
-from headrace.jobs import Making
-from headrace.provenance import write_json
+from headrace.experiments.splits import SPLITS, planned_sizes, resolve_split
+from headrace.provenance.manifests import write_json
+from headrace.provenance.verification import verify_artifact
 from headrace.registry import GROUPS, list_kinds, load_kind
+from headrace.running.jobs import Making
+from headrace.running.workers import Workers
 from headrace.sources.gathering import gather
 from headrace.sources.library import Library
-from headrace.splits import SPLITS, planned_sizes, resolve_split
 from headrace.stages import shard
 from headrace.stores.layout import STORE
 from headrace.stores.reading import Store
-from headrace.verification import verify_artifact
-from headrace.workers import Workers
 
 OPTIONAL = {"japanese_vowels": "sktime"}
 """Kind -> the package that ships its files, where `pip install` alone does not bring that."""

@@ -12,10 +12,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from headrace.batches import Batch, Padded, move
-from headrace.config import Training
+from headrace.batching.batches import Batch, Padded, move
 from headrace.datasets.base import DataInfo
-from headrace.experiment import ModelKeys
+from headrace.experiments.config import Training
+from headrace.experiments.experiment import ModelKeys
 from headrace.inference.exporting import make_program, trace
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes, is_sequence

@@ -12,8 +12,8 @@ import pytest
 from headrace.blocks import Block, Ragged, num_rows
 from headrace.preprocessing.base import IterativeSpec, StepSpec
 from headrace.registry import list_kinds
+from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays, save_arrays
-from headrace.workers import Workers
 from sample_fits import EXAMPLES, Sample, as_dense, make_samples, step
 
 SAMPLES = make_samples()

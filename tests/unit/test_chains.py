@@ -14,14 +14,14 @@ from headrace import chains
 from headrace.blocks import Ragged
 from headrace.chains import Chain
 from headrace.datasets.base import DataInfo
-from headrace.provenance import write_json
+from headrace.provenance.manifests import write_json
 from headrace.registry import load_kind
+from headrace.running.workers import Workers
 from headrace.stages import preprocess
 from headrace.stores import groups
 from headrace.stores.arrays import load_arrays, save_arrays
 from headrace.stores.layout import Layout, choose_layout
 from headrace.stores.reading import Store
-from headrace.workers import Workers
 from sample_stores import write_store
 
 

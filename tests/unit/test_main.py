@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 from headrace.__main__ import main
-from headrace.artifacts import receipt_path, spec_path
 from headrace.commands import experiments
 from headrace.commands.stages import STAGES
 from headrace.errors import InputError, StageError
-from headrace.plan import Plan, Site
-from headrace.reading import load_experiment
+from headrace.experiments.reading import load_experiment
+from headrace.experiments.schema import experiment_schema, render_schema
+from headrace.planning.artifacts import receipt_path, spec_path
+from headrace.planning.plan import Plan, Site
 from headrace.registry import PACKAGE
-from headrace.schema import experiment_schema, render_schema
 
 ROOT = Path(__file__).parents[2]
 SMALL = "name: small\ndatasets: {d: {kind: diabetes}}\nmodels: [{kind: fnn}]\n"

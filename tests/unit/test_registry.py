@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import registry
-from headrace.config import Kind
 from headrace.errors import InputError
+from headrace.experiments.config import Kind
 from headrace.registry import GROUPS, list_kinds, load_kind, restore, suggest
 from sample_fits import EXAMPLES
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.artifacts import artifact_path, receipt_path
 from headrace.datasets.base import INPUTS, TARGET
-from headrace.plan import Plan, Site
-from headrace.provenance import read_manifest
-from headrace.reading import check_experiment
+from headrace.experiments.reading import check_experiment
+from headrace.planning.artifacts import artifact_path, receipt_path
+from headrace.planning.plan import Plan, Site
+from headrace.provenance.manifests import read_manifest
 from headrace.registry import load_kind
 from headrace.sources.gathering import gather
 from headrace.stores.groups import read_array

@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 from headrace.__main__ import main
-from headrace.artifacts import artifact_path, receipt_path
-from headrace.checkpoints import NEWEST
-from headrace.plan import Plan, Site
-from headrace.provenance import read_json, read_manifest
-from headrace.reading import check_experiment
+from headrace.experiments.reading import check_experiment
+from headrace.planning.artifacts import artifact_path, receipt_path
+from headrace.planning.plan import Plan, Site
+from headrace.provenance.checkpoints import NEWEST
+from headrace.provenance.manifests import read_json, read_manifest
 from headrace.schedulers import base
 from headrace.schedulers.base import OwnJob
 from headrace.schedulers.slurm.scheduler import Slurm

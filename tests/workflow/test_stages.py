@@ -19,14 +19,14 @@ import pytest
 import xarray as xr
 import zarr
 
-from headrace import jobs
 from headrace.__main__ import main
-from headrace.artifacts import Job, artifact_path, receipt_path, spec_path
-from headrace.gathering import gather
-from headrace.plan import Plan, Site
-from headrace.provenance import read_json, read_manifest
-from headrace.reading import check_experiment
-from headrace.report import render
+from headrace.experiments.reading import check_experiment
+from headrace.planning.artifacts import Job, artifact_path, receipt_path, spec_path
+from headrace.planning.plan import Plan, Site
+from headrace.provenance.manifests import read_json, read_manifest
+from headrace.reporting.gathering import gather
+from headrace.reporting.report import render
+from headrace.running import jobs
 from headrace.stages import train
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes
@@ -166,7 +166,7 @@ def test_nothing_unfinished_is_left_behind(done: Place) -> None:
 
 
 def test_manifests_vouch_for_what_lies_on_the_disk(done: Place) -> None:
-    from headrace.verification import verify_artifact
+    from headrace.provenance.verification import verify_artifact
 
     folders = [artifact_path(done.root, artifact.stage, artifact.id) for artifact in done.plan.artifacts]
     assert [problem for folder in folders for problem in verify_artifact(folder)] == []

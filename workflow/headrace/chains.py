@@ -18,14 +18,14 @@ from headrace.blocks import Block, Ragged, join, num_rows, offsets_of
 from headrace.datasets.base import INPUTS, SAMPLE, DataInfo
 from headrace.linalg.blocks import RowBlocks, Traffic
 from headrace.preprocessing.base import State, StepSpec
-from headrace.provenance import read_manifest
+from headrace.provenance.manifests import read_manifest
 from headrace.registry import restore
+from headrace.running.workers import Workers, run_on_workers
 from headrace.stores import groups
 from headrace.stores.arrays import load_arrays
 from headrace.stores.layout import MAX_SHARD_BYTES, Layout, Variable, choose_layout
 from headrace.stores.reading import Store
 from headrace.stores.writing import Written, read_value_layout, write_shard, write_values
-from headrace.workers import Workers, run_on_workers
 
 OF_OLD_INPUTS = ("feature_names", "categories", "num_codes")
 """Attributes of a store that say something of its inputs, which are others after a chain."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headrace.config import Kind
 from headrace.errors import InputError
+from headrace.experiments.config import Kind
 
 GROUPS = ("datasets", "preprocessing", "models", "clusters")
 PACKAGE = Path(__file__).parent

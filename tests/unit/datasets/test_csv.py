@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 
 from headrace.datasets.base import SPLIT_KEY
 from headrace.errors import InputError
+from headrace.experiments.splits import divide, resolve_split
 from headrace.formats import lines
 from headrace.registry import load_kind
 from headrace.sources.gathering import gather
 from headrace.sources.library import Library
-from headrace.splits import divide, resolve_split
 from mutations import damaged, read_or_refuse, read_whole
 
 ROWS = 300

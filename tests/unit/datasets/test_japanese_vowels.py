@@ -11,7 +11,7 @@ from headrace.blocks import Ragged
 from headrace.datasets import japanese_vowels
 from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET
 from headrace.errors import InputError
-from headrace.reading import check_experiment
+from headrace.experiments.reading import check_experiment
 from headrace.sources.library import Library
 
 needs_the_files = pytest.mark.skipif(find_spec("sktime") is None, reason="sktime is not installed")

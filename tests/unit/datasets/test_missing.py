@@ -17,18 +17,18 @@ from headrace import chains
 from headrace.datasets.base import Source
 from headrace.errors import InputError
 from headrace.formats import lines, parquet_tables
-from headrace.jobs import Making
 from headrace.linalg.progress import Progress
 from headrace.preprocessing.base import FitData
-from headrace.provenance import write_json
+from headrace.provenance.manifests import write_json
+from headrace.provenance.verification import verify_artifact
 from headrace.registry import load_kind
+from headrace.running.jobs import Making
+from headrace.running.workers import Workers
 from headrace.sources.gathering import gather
 from headrace.sources.library import Library
 from headrace.stages import shard
 from headrace.stores.layout import STORE, Variable
 from headrace.stores.reading import Store
-from headrace.verification import verify_artifact
-from headrace.workers import Workers
 from mutations import damaged, read_whole, refusal_of
 from sample_fits import step
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from headrace.__main__ import main
 from headrace.datasets.base import Source
 from headrace.errors import InputError
+from headrace.experiments.reading import check_experiment, load_experiment
 from headrace.formats import lines, streams
-from headrace.plan import Plan, Site
-from headrace.reading import check_experiment, load_experiment
+from headrace.planning.plan import Plan, Site
 from headrace.registry import load_kind
 from headrace.sources import downloads
 from headrace.sources.gathering import gather

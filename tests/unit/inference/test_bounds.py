@@ -13,13 +13,13 @@ import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
 
-from headrace.batches import Batch
+from headrace.batching.batches import Batch
 from headrace.inference.bounds import bound_by_importance
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes
-from headrace.provenance import read_json
+from headrace.provenance.manifests import read_json
 from headrace.registry import restore
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_runs import make_runs
 
 WEIGHTS = np.array([[1.0, 2.0], [2.0, -1.0], [0.5, 0.0], [0.0, 1.5]])

@@ -11,18 +11,18 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from headrace.artifacts import artifact_path, receipt_path
-from headrace.batches import Batch, Split
-from headrace.gathering import gather
+from headrace.batching.batches import Batch, Split
 from headrace.inference.corruption import add_noise, find_deviations
-from headrace.jobs import Job
-from headrace.metrics import METRICS
-from headrace.provenance import read_json
-from headrace.runs import Run
+from headrace.judging.metrics import METRICS
+from headrace.planning.artifacts import artifact_path, receipt_path
+from headrace.planning.runs import Run
+from headrace.provenance.manifests import read_json
+from headrace.reporting.gathering import gather
+from headrace.running.jobs import Job
+from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays
 from headrace.stores.layout import STORE, Layout
 from headrace.stores.reading import Store
-from headrace.workers import Workers
 from sample_runs import Made, make_runs
 from sample_stores import write_store
 

@@ -17,10 +17,10 @@ from headrace.blocks import Ragged
 from headrace.inference import exporting
 from headrace.inference.exporting import EXAMPLE_ROWS, EXAMPLE_STEPS
 from headrace.registry import list_kinds, load_kind
+from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays
 from headrace.stores.layout import STORE
 from headrace.stores.reading import Store
-from headrace.workers import Workers
 from sample_runs import EXPERIMENT, PLAYS, Made, make_runs
 
 MODELS = [

@@ -13,18 +13,18 @@ import torch
 from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
-from headrace.batches import Batch
-from headrace.digests import PICTURES
-from headrace.gathering import read_map, read_traversals
+from headrace.batching.batches import Batch
 from headrace.inference import latents
 from headrace.inference.latents import MAX_MAPPED, MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, map_samples, traverse
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes
-from headrace.provenance import read_manifest
+from headrace.provenance.digests import PICTURES
+from headrace.provenance.manifests import read_manifest
+from headrace.provenance.verification import verify_artifact
 from headrace.registry import restore
+from headrace.reporting.gathering import read_map, read_traversals
+from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays
-from headrace.verification import verify_artifact
-from headrace.workers import Workers
 from sample_runs import make_runs
 
 IMAGES = Shapes((5, 6), 0, "density")

@@ -11,10 +11,10 @@ import pytest
 
 from headrace.__main__ import main
 from headrace.blocks import Ragged
+from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays
 from headrace.stores.layout import STORE
 from headrace.stores.reading import Store
-from headrace.workers import Workers
 from sample_runs import EXPERIMENT, PLAYS, Made, make_runs
 
 MODELS = [model["name"] for model in EXPERIMENT["models"]]

@@ -14,17 +14,17 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_absolute_error, r2_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from headrace.artifacts import artifact_path
-from headrace.batches import Split
+from headrace.batching.batches import Split
 from headrace.blocks import Ragged
 from headrace.inference import references
 from headrace.inference.references import Reference, make_references
 from headrace.models.base import Shapes
-from headrace.provenance import read_json
+from headrace.planning.artifacts import artifact_path
+from headrace.provenance.manifests import read_json
+from headrace.provenance.verification import verify_artifact
+from headrace.running.workers import Workers
 from headrace.stores.layout import STORE, Layout
 from headrace.stores.reading import Store
-from headrace.verification import verify_artifact
-from headrace.workers import Workers
 from sample_runs import PLAYS, Made, make_runs
 from sample_stores import write_store
 

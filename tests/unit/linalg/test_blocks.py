@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.linalg import residence
 from headrace.linalg.blocks import RowBlocks, Rows, Traffic
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 
 
 def readers_of(blocks: Sequence[np.ndarray]) -> list[Callable[[], np.ndarray]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from headrace.linalg.deviations import CentredMatrix, Comoments, block_comoments
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import row_blocks
 
 

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from headrace.linalg import compiled, kernels, residence
 from headrace.linalg.matrix import Matrix
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import row_blocks
 
 

@@ -21,7 +21,7 @@ from headrace.linalg.distances import Points
 from headrace.linalg.lloyd import Clusters, _farther, _Farthest, lloyd
 from headrace.linalg.progress import Progress
 from headrace.linalg.seeding import scattered_centres
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import borders_of, row_blocks
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from headrace.linalg.matrix import Matrix
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import row_blocks
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from headrace.linalg import quantiles
 from headrace.linalg.blocks import RowBlocks
 from headrace.linalg.quantiles import Summary, column_quantiles, room_for, summarize
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import row_blocks
 
 KINDS = ("normal", "few", "constant", "rising", "falling", "zeros", "outliers", "waves")

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from headrace.linalg.distances import Points
 from headrace.linalg.seeding import _draw, scattered_centres, spread
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import row_blocks
 
 

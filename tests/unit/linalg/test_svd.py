@@ -14,7 +14,7 @@ from headrace.linalg.blocks import RowBlocks
 from headrace.linalg.matrix import Matrix
 from headrace.linalg.progress import Progress
 from headrace.linalg.svd import leading_right_singular_vectors
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 
 
 @pytest.fixture(scope="module", autouse=True)

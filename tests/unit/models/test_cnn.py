@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headrace.batches import Batch
-from headrace.config import Training
+from headrace.batching.batches import Batch
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import Training
 from headrace.layers.convolutions import ChannelsFirst, FlatChannelsLast, ResidualBlock
 from headrace.models.base import ModelSpec, Shapes
 from headrace.registry import restore

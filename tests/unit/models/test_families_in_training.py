@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from headrace import checkpoints
-from headrace.batches import Split, open_split
+from headrace.batching.batches import Split, open_split
 from headrace.blocks import Block, Ragged
-from headrace.config import Training
-from headrace.digests import content_of
+from headrace.experiments.config import Training
 from headrace.inference.trained import read_back
 from headrace.models.base import ModelSpec, Shapes
+from headrace.provenance import checkpoints
+from headrace.provenance.digests import content_of
 from headrace.registry import restore
 from headrace.stages.evaluate import predict
 from headrace.stores.arrays import save_arrays

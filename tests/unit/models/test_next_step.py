@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from headrace.batches import Padded
+from headrace.batching.batches import Padded
 from headrace.datasets.base import DataInfo
 from headrace.errors import InputError
+from headrace.experiments.reading import check_experiment
 from headrace.layers.attention import Attention
 from headrace.models.base import ModelSpec, Shapes, cost_of_steps
-from headrace.reading import check_experiment
 from headrace.registry import list_kinds, load_kind, restore
 from sample_sequences import batch_of
 

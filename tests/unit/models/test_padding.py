@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
-from headrace.batches import Padded
+from headrace.batching.batches import Padded
 from headrace.models.base import ModelSpec, Shapes
 from headrace.registry import list_kinds, load_kind, restore
 from sample_sequences import (

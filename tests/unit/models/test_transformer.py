@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from headrace.batches import Padded
+from headrace.batching.batches import Padded
 from headrace.datasets.base import DataInfo
 from headrace.layers.attention import Attention, EncoderBlock, sinusoids
 from headrace.models.base import ModelSpec, Shapes

@@ -23,7 +23,7 @@ from headrace.errors import StageError
 from headrace.linalg import centred, linear_fits
 from headrace.linalg.blocks import RowBlocks
 from headrace.linalg.linear_fits import softmax
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import Sample, as_dense, borders_of, fit_apply, read_cut, step
 
 SOLVERS = ("lbfgs", "gradient_descent")

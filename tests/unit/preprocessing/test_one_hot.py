@@ -12,9 +12,9 @@ from sklearn.preprocessing import OneHotEncoder
 from headrace.blocks import Ragged
 from headrace.datasets.base import DataInfo
 from headrace.errors import StageError
+from headrace.experiments.yaml_files import tuples
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import load_kind
-from headrace.yaml_files import tuples
 from sample_fits import Sample, dense_sample, fit_apply, step
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from headrace.errors import StageError
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import step
 from sample_graphs import Drawn, fit_nodes, graph_sample, graphs, untidy_csr
 

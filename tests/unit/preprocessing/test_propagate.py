@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from headrace.errors import StageError
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import step
 from sample_graphs import Drawn, communities, graph_sample, graphs, untidy_csr
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from headrace.datasets.base import DataInfo
 from headrace.errors import StageError
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import Sample, as_dense, fit_apply, step
 
 SOLVERS = ("lbfgs", "gradient_descent")

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import io, sparse
 
-from headrace.artifacts import Artifact
 from headrace.datasets.base import DataInfo
 from headrace.errors import InputError, StageError
-from headrace.plan import Plan, Site
+from headrace.experiments.reading import check_experiment
+from headrace.planning.artifacts import Artifact
+from headrace.planning.plan import Plan, Site
 from headrace.preprocessing.base import StepSpec
-from headrace.reading import check_experiment
 from headrace.stages import preprocess
 from headrace.stores.layout import choose_layout
 from sample_fits import Sample, dense_sample, fit_apply, step

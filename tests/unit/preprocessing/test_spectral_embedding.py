@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from headrace.errors import StageError
-from headrace.workers import Workers
+from headrace.running.workers import Workers
 from sample_fits import step
 from sample_graphs import Drawn, communities, fit_nodes, graph_sample, graphs, untidy_csr
 

@@ -231,7 +231,7 @@ def test_parameters_are_bounded(parameter: str, value: object) -> None:
 def test_a_recurrent_network_reads_the_codes() -> None:
     import torch
 
-    from headrace.batches import Padded
+    from headrace.batching.batches import Padded
     from headrace.models.base import ModelSpec, Shapes
     from headrace.registry import restore
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from headrace.plan import Plan, Site
-from headrace.reading import check_experiment
+from headrace.experiments.reading import check_experiment
+from headrace.planning.plan import Plan, Site
 from headrace.registry import list_kinds
 from headrace.requests import defaults as requests
 from headrace.requests.defaults import (
@@ -268,7 +268,7 @@ def test_many_draws_of_a_bound_ask_for_their_time():
 
 def test_what_planning_may_not_import_is_what_it_is_there():
     from headrace.inference.trained import BATCH_SIZE
-    from headrace.ranking import MAX_RESAMPLED_CLASSES
+    from headrace.judging.ranking import MAX_RESAMPLED_CLASSES
 
     assert requests.MAX_RANKED == MAX_RESAMPLED_CLASSES
     assert requests.JUDGED_TOGETHER == BATCH_SIZE

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from headrace.__main__ import main
-from headrace.artifacts import artifact_path
 from headrace.errors import StageError
-from headrace.plan import Plan, Site
-from headrace.provenance import MANIFEST, write_json
-from headrace.reading import check_experiment
+from headrace.experiments.reading import check_experiment
+from headrace.planning.artifacts import artifact_path
+from headrace.planning.plan import Plan, Site
+from headrace.provenance.manifests import MANIFEST, write_json
 from headrace.requests import forecast as module
 from headrace.requests.forecast import forecast
 from headrace.requests.profile_text import choose, render_profile

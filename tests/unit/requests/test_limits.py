@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from headrace.plan import Plan, Site
-from headrace.reading import check_experiment
+from headrace.experiments.reading import check_experiment
+from headrace.planning.plan import Plan, Site
 from headrace.requests.limits import (
     Ask,
     check_devices,

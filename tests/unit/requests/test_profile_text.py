@@ -49,7 +49,7 @@ def test_the_generic_profile_is_what_is_written_for_a_scheduler_that_says_nothin
         path.write_text(wanted, encoding="utf-8")
     found = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = difflib.unified_diff(found.splitlines(), wanted.splitlines(), "as it is", "as the code says", lineterm="")
-    repair = "to repair: .venv/bin/python -m pytest tests/unit/test_profile_text.py --fix"
+    repair = "to repair: .venv/bin/python -m pytest tests/unit/requests/test_profile_text.py --fix"
     assert found == wanted, "\n".join([*lines, repair])
 
 

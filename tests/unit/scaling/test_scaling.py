@@ -10,9 +10,9 @@ import yaml
 
 from headrace.__main__ import main
 from headrace.errors import StageError
-from headrace.plan import Plan, Site
-from headrace.reading import check_experiment
-from headrace.report import render
+from headrace.experiments.reading import check_experiment
+from headrace.planning.plan import Plan, Site
+from headrace.reporting.report import render
 from headrace.scaling import measurements
 from projects import TINY
 from sample_results import quickstart

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from headrace.figures.numbers import format_energy
-from headrace.report import render
+from headrace.reporting.report import render
 from headrace.tries.usage import add_up
 from sample_results import quickstart
 

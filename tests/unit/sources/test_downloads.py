@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.config import Download
 from headrace.errors import InputError
+from headrace.experiments.config import Download
 from headrace.sources import downloads
 from headrace.sources.downloads import fetch
 
@@ -223,7 +223,7 @@ def test_a_killed_process_leaves_nothing_that_counts(server: Server, tmp_path: P
     wanted = server.serve("/data.csv", os.urandom(3 * 2**20))
     code = f"""
 from pathlib import Path
-from headrace.config import Download
+from headrace.experiments.config import Download
 from headrace.sources.downloads import fetch
 fetch([Download(address={wanted.address!r}, sha256={wanted.sha256!r})], Path({str(tmp_path)!r}))
 """

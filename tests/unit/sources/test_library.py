@@ -10,7 +10,7 @@ import pytest
 from headrace.datasets.base import FileDataset
 from headrace.datasets.npy import Spec
 from headrace.errors import InputError
-from headrace.provenance import write_json
+from headrace.provenance.manifests import write_json
 from headrace.sources.library import Library
 
 

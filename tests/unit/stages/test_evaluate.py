@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headrace.batches import open_split
+from headrace.batching.batches import open_split
 from headrace.stages.evaluate import NUM_SHOWN, pick_shown
 from sample_stores import write_artifact
 

@@ -20,13 +20,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from headrace.batches import Split, open_split
+from headrace.batching.batches import Split, open_split
 from headrace.blocks import Ragged
-from headrace.config import Training
-from headrace.digests import content_of
 from headrace.errors import InputError, StageError
+from headrace.experiments.config import Training
+from headrace.experiments.reading import check_experiment
 from headrace.models.base import ModelSpec, Shapes
-from headrace.reading import check_experiment
+from headrace.provenance.digests import content_of
 from headrace.registry import restore
 from headrace.schedulers.base import Cause
 from headrace.stores.layout import Layout

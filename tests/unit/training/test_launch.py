@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.errors import StageError
-from headrace.provenance import read_json
+from headrace.provenance.manifests import read_json
 from headrace.schedulers.base import OwnJob, load_scheduler
 from headrace.schedulers.pbs import scheduler as pbs
 from headrace.training.launch import PORTS, Outcome, RankDiedError, judge, node_commands, port_of

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from headrace import checkpoints
-from headrace.batches import Batch, Split, open_split
-from headrace.config import Training
-from headrace.digests import content_of
+from headrace.batching.batches import Batch, Split, open_split
+from headrace.experiments.config import Training
 from headrace.models.base import ModelSpec, Shapes
+from headrace.provenance import checkpoints
+from headrace.provenance.digests import content_of
 from headrace.registry import restore
 from headrace.schedulers.base import Cause
 from headrace.stores.layout import Layout

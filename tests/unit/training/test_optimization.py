@@ -16,10 +16,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional
 
-from headrace import checkpoints
-from headrace.batches import Batch, Padded, Split, open_split
-from headrace.config import Training
+from headrace.batching.batches import Batch, Padded, Split, open_split
+from headrace.experiments.config import Training
 from headrace.models.base import ModelSpec, Shapes
+from headrace.provenance import checkpoints
 from headrace.registry import restore
 from headrace.stores.layout import Layout
 from headrace.training import loop

@@ -12,8 +12,8 @@ from headrace.errors import StageError
 if TYPE_CHECKING:
     from dask_jobqueue.core import Job
 
+    from headrace.running.workers import Workers
     from headrace.schedulers.base import JobState
-    from headrace.workers import Workers
 
 
 class Spec(DistributedSpec):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from headrace.config import Kind, PositiveInt
+from headrace.experiments.config import Kind, PositiveInt
 from headrace.tries.stopping import NEVER, Stop
 
 if TYPE_CHECKING:
-    from headrace.workers import Workers
+    from headrace.running.workers import Workers
 
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": 32 * 2**20, "MALLOC_MMAP_THRESHOLD_": 4 * 2**20}
 """Bytes that a worker may keep of freed memory, and above which an array gets pages of its own. Dask lets hardly

@@ -11,7 +11,7 @@ from headrace.clusters.base import ALLOCATOR, ClusterSpec, Place
 from headrace.errors import StageError
 
 if TYPE_CHECKING:
-    from headrace.workers import Workers
+    from headrace.running.workers import Workers
 
 GONE_S = 180.0
 """How long all workers may be gone: one that ended is started again, which takes seconds, or more on a busy machine."""
@@ -28,7 +28,7 @@ class Spec(ClusterSpec):
         import dask
         from distributed import Client, LocalCluster, Security
 
-        from headrace.workers import Workers
+        from headrace.running.workers import Workers
 
         # Workers forked from a server that has imported once start with half the CPU time of fresh interpreters.
         settings: dict[str, object] = {"distributed.worker.multiprocessing-method": "forkserver"}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from headrace.clusters.base import Place, QueuedSpec
 
 if TYPE_CHECKING:
+    from headrace.running.workers import Workers
     from headrace.schedulers.base import OwnJob
-    from headrace.workers import Workers
 
 
 class Spec(QueuedSpec):

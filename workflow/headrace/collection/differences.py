@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.collection.finished import Finished, Line, main_metric
 from headrace.figures.pairs import judge
-from headrace.significance import Difference, correct, difference
+from headrace.judging.significance import Difference, correct, difference
 
 ABSENT = "-"
 OTHER_DATA = " (on other data)"

@@ -13,7 +13,7 @@ import yaml
 
 from headrace.errors import InputError
 from headrace.figures.comparisons import MAIN_METRICS, format_point
-from headrace.verification import PROVENANCE, artifacts_of
+from headrace.provenance.verification import PROVENANCE, artifacts_of
 
 FILES = ("experiment.yaml", PROVENANCE, "results.csv")
 COLUMNS = ("dataset", "model", "features", "task", "run", "seed", "split", "metric", "value")

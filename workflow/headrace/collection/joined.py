@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headrace.collection.finished import Finished
 from headrace.errors import InputError
-from headrace.tidy import FIXED, MEASURED
+from headrace.reporting.tidy import FIXED, MEASURED
 
 ALL = "all.csv"
 """The file's name, beside the index."""

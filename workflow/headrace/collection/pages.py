@@ -17,8 +17,8 @@ from headrace.collection.finished import Finished, Line, main_metric
 from headrace.collection.joined import ALL
 from headrace.figures.comparisons import LOWER_IS_BETTER
 from headrace.figures.numbers import format_mean, format_number
-from headrace.report import TEMPLATES, hash_source
-from headrace.statistics import summarise
+from headrace.judging.statistics import summarise
+from headrace.reporting.report import TEMPLATES, hash_source
 
 
 def render_index(root: Path, found: Sequence[Finished]) -> str:

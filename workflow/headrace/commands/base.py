@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headrace.plan import Site
+    from headrace.planning.plan import Site
 
 Command = Callable[[argparse.Namespace], int]
 """Runs a command; returns its exit code: 0 done, 2 the input is at fault, 1 anything else."""
@@ -27,6 +27,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def site_of(options: argparse.Namespace) -> Site:
     """The place that the options describe. Raises InputError."""
-    from headrace.plan import SITE_KEYS, Site
+    from headrace.planning.plan import SITE_KEYS, Site
 
     return Site.of({key: getattr(options, key) for key in SITE_KEYS})

@@ -40,7 +40,7 @@ def collect(options: argparse.Namespace) -> int:
     from headrace.collection.finished import read_all
     from headrace.collection.joined import ALL, join_tables
     from headrace.collection.pages import render_index
-    from headrace.plan import Site
+    from headrace.planning.plan import Site
 
     root = Site.of({"results": options.results}).results
     found, problems = read_all(root)
@@ -54,7 +54,7 @@ def collect(options: argparse.Namespace) -> int:
 
 def _write(path: Path, text: str) -> None:
     """Write a page or a table. Raises InputError where that cannot be done."""
-    from headrace.provenance import write_atomically
+    from headrace.provenance.manifests import write_atomically
 
     if not path.parent.is_dir():
         raise InputError(f"{path}: no such folder: {path.parent}")

@@ -51,7 +51,7 @@ def examine(options: argparse.Namespace) -> Iterator[Finding]:
     """All checks, in the order in which they are needed."""
     from headrace.doctor import folders, scheduling, software
     from headrace.doctor.findings import guard, ok
-    from headrace.plan import Site
+    from headrace.planning.plan import Site
     from headrace.schedulers.base import list_schedulers, load_scheduler
 
     site = Site.of({"artifacts": options.artifacts, "results": options.results})

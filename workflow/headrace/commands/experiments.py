@@ -25,8 +25,8 @@ def register(add: Add) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Say that a file is fine, or what is wrong with it."""
-    from headrace.plan import Plan
-    from headrace.reading import load_experiment
+    from headrace.experiments.reading import load_experiment
+    from headrace.planning.plan import Plan
 
     site = site_of(options)
     planned = Plan(load_experiment(options.config, site.artifacts), site)
@@ -36,9 +36,9 @@ def check(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """Print the table of runs; with a profile what its jobs will ask for, and exit code 2 for what would be refused."""
-    from headrace.overview import overview
-    from headrace.plan import Plan
-    from headrace.reading import load_experiment
+    from headrace.experiments.reading import load_experiment
+    from headrace.planning.overview import overview
+    from headrace.planning.plan import Plan
 
     if options.profile:
         return _forecast(options)
@@ -48,8 +48,8 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def _forecast(options: argparse.Namespace) -> int:
-    from headrace.plan import SITE_KEYS, Plan, Site
-    from headrace.reading import load_experiment
+    from headrace.experiments.reading import load_experiment
+    from headrace.planning.plan import SITE_KEYS, Plan, Site
     from headrace.requests.forecast import forecast
     from headrace.requests.profiles import read_profile
 
@@ -65,7 +65,7 @@ def _forecast(options: argparse.Namespace) -> int:
 
 def where(options: argparse.Namespace) -> int:
     """Print where the report lies; exit code 1 when there is none yet."""
-    from headrace.reading import load_experiment
+    from headrace.experiments.reading import load_experiment
 
     site = site_of(options)
     page: Path = site.results / load_experiment(options.config, site.artifacts).name / "report.html"

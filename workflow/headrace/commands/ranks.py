@@ -13,7 +13,7 @@ from headrace.commands.base import Add
 from headrace.errors import InputError, StageError
 
 if TYPE_CHECKING:
-    from headrace.jobs import Task
+    from headrace.running.jobs import Task
     from headrace.training.launch import Outcome
     from headrace.tries.stopping import Stop
 
@@ -36,12 +36,12 @@ def run_rank(options: argparse.Namespace) -> int:
     missing = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if not os.environ.get(name, "").isdecimal()]
     if missing:
         raise InputError(f"{missing[0]} is not set: ranks are started by torchrun, and that by `headrace train`")
-    from headrace.pool import end_with
+    from headrace.running.pool import end_with
 
     # Before what takes seconds to import: whoever starts this one may be killed meanwhile.
     end_with(options.parent or os.getppid())
-    from headrace.jobs import Job
     from headrace.logs import logger, name_in_log
+    from headrace.running.jobs import Job
     from headrace.stages.train import words_of
     from headrace.tries.stopping import Stop
 
@@ -61,7 +61,7 @@ def run_rank(options: argparse.Namespace) -> int:
 
 
 def _train(task: Task, options: argparse.Namespace, stop: Stop, rank: int) -> Outcome:
-    from headrace.jobs import Making
+    from headrace.running.jobs import Making
     from headrace.stages.train import open_data, train_one
     from headrace.training import distributed
     from headrace.training.launch import Outcome

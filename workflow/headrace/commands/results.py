@@ -23,7 +23,7 @@ def register(add: Add) -> None:
 
 def digest(options: argparse.Namespace) -> int:
     """Print the digest of a result."""
-    from headrace.verification import result_digest
+    from headrace.provenance.verification import result_digest
 
     print(result_digest(options.result))
     return 0
@@ -31,7 +31,7 @@ def digest(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Check a result's artifacts, or one artifact; exit code 1 when something is damaged."""
-    from headrace import verification
+    from headrace.provenance import verification
 
     problems = verification.verify(options.folder)
     print("\n".join(problems) if problems else f"{options.folder}: every chunk is what its manifest says")
@@ -40,7 +40,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def schema(options: argparse.Namespace) -> int:
     """Print the schema."""
-    from headrace.schema import experiment_schema, render_schema
+    from headrace.experiments.schema import experiment_schema, render_schema
 
     print(render_schema(experiment_schema()), end="")
     return 0

@@ -45,7 +45,7 @@ def predict(options: argparse.Namespace) -> int:
     _use_one_thread()
     from headrace.inference import attributions, predictions
     from headrace.inference.new_data import find_run, open_data
-    from headrace.plan import Site
+    from headrace.planning.plan import Site
 
     predictions.refuse_suffix(options.output, predictions.SUFFIXES)
     if options.attribute and (options.output is None or options.output.suffix != ".npz"):
@@ -69,7 +69,7 @@ def export(options: argparse.Namespace) -> int:
     _use_one_thread()
     from headrace.inference import exporting
     from headrace.inference.new_data import find_run
-    from headrace.plan import Site
+    from headrace.planning.plan import Site
 
     run = find_run(options.run_name, Site.of({"artifacts": options.artifacts}).artifacts)
     path = exporting.export(run, options.format, options.output)

@@ -31,11 +31,11 @@ def scaling(options: argparse.Namespace) -> int:
     """Measure, print, and write results/NAME/scaling.json; exit code 2 for numbers that cannot be."""
     from dataclasses import replace
 
-    from headrace.plan import Plan
-    from headrace.provenance import write_json
-    from headrace.reading import load_experiment
+    from headrace.experiments.reading import load_experiment
+    from headrace.planning.plan import Plan
+    from headrace.provenance.manifests import write_json
     from headrace.registry import load_kind
-    from headrace.results import SCALING
+    from headrace.reporting.results import SCALING
     from headrace.scaling.measurements import STAGES, measure
 
     _refuse(options)

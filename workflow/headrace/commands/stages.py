@@ -15,7 +15,7 @@ from headrace.errors import InputError, StageError
 
 if TYPE_CHECKING:
     from headrace.clusters.base import ClusterSpec
-    from headrace.jobs import Job
+    from headrace.running.jobs import Job
     from headrace.tries.stopping import Stop
 
 STAGES = ("shard", "preprocess", "train", "evaluate", "report", "gate")
@@ -63,10 +63,10 @@ def report(options: argparse.Namespace) -> int:
     """Write the report from what is there by now; with a receipt, as a stage of the workflow."""
     if options.receipt.suffix == ".ok":
         return run_stage(options)
-    from headrace.artifacts import receipt_path, spec_path
-    from headrace.jobs import Job
     from headrace.logs import start_logging
-    from headrace.plan import Site
+    from headrace.planning.artifacts import receipt_path, spec_path
+    from headrace.planning.plan import Site
+    from headrace.running.jobs import Job
 
     start_logging()
     name, artifacts = options.receipt.resolve().name, Site.of({"artifacts": options.artifacts}).artifacts
@@ -90,9 +90,9 @@ def run_stage(options: argparse.Namespace) -> int:
     # One thread a process, before any numerical library starts: bits and speed both depend on it.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    from headrace.jobs import Job
     from headrace.logs import start_logging
-    from headrace.ownership import OWNER_VARIABLE, refuse_orphan, running
+    from headrace.planning.ownership import OWNER_VARIABLE, refuse_orphan, running
+    from headrace.running.jobs import Job
     from headrace.schedulers.base import find_own_job
     from headrace.tries.history import history_path, one_try
     from headrace.tries.stopping import Stop
@@ -138,8 +138,8 @@ def _call(job: Job, cluster: ClusterSpec | None, stop: Stop) -> None:
 
 
 def _cluster(options: argparse.Namespace) -> ClusterSpec:
+    from headrace.experiments.validation import Problems, parse
     from headrace.registry import load_kind
-    from headrace.validation import Problems, parse
 
     spec = load_kind("clusters", options.cluster)
     size = {"workers": options.workers, "worker_memory_mib": options.worker_memory_mib}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from headrace.config import Download, Kind, PositiveInt, Split
+from headrace.experiments.config import Download, Kind, PositiveInt, Split
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from headrace.config import PositiveInt
 from headrace.datasets.base import FileDataset, Files, Source, Survey
+from headrace.experiments.config import PositiveInt
 
 COMPUTES = (
     "formats.columns",

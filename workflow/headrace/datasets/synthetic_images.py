@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from headrace.config import NonNegativeFloat, PositiveInt, Seed
 from headrace.datasets.base import INPUTS, TARGET, DataInfo, DatasetSpec
+from headrace.experiments.config import NonNegativeFloat, PositiveInt, Seed
 from headrace.formats import generators
 from headrace.formats.generators import CYCLE, LICENCE, SOURCE, Generated
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
-from headrace.config import PositiveInt, Split
 from headrace.datasets.base import FileDataset, Files, Source, Survey
+from headrace.experiments.config import PositiveInt, Split
 
 if TYPE_CHECKING:
     from headrace.formats.streams import Form

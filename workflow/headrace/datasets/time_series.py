@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from headrace.config import PositiveInt, Split
 from headrace.datasets.base import FileDataset, Files, Source, Survey
+from headrace.experiments.config import PositiveInt, Split
 from headrace.formats.table_keys import ColumnName
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InputError, StageError
-from headrace.provenance import write_json
+from headrace.provenance.manifests import write_json
 from headrace.provision.network import addresses, choose_interface
 from headrace.schedulers.base import call, load_scheduler
 from headrace.schedulers.pbs.scripts import Request, submit_arguments

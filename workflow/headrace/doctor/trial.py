@@ -18,7 +18,7 @@ from headrace.doctor.findings import Finding, ok, problem, warning
 from headrace.doctor.folders import nearest
 from headrace.doctor.node import ANSWER, WORD, submit, write_script
 from headrace.errors import InputError, StageError
-from headrace.provenance import read_json
+from headrace.provenance.manifests import read_json
 from headrace.schedulers.base import JobState, Scheduler
 
 DEADLINE_S = 60.0

@@ -15,8 +15,8 @@ from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, ROUN
 from headrace.figures.numbers import format_number
 from headrace.figures.spreads import find_doubt
 from headrace.figures.theme import Row, Spec, finish
-from headrace.resampling import Estimate, draw_runs, estimate
-from headrace.statistics import FloatArray, percentile_interval
+from headrace.judging.resampling import Estimate, draw_runs, estimate
+from headrace.judging.statistics import FloatArray, percentile_interval
 
 MAX_DRAWN = 8
 """Models whose profiles are drawn, the best ones; the table has them all."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.config import Training
+from headrace.experiments.config import Training
 from headrace.figures.comparisons import Candidate, Comparison, find_metric, format_point
 from headrace.figures.numbers import (
     format_count,
@@ -23,7 +23,7 @@ from headrace.figures.numbers import (
     format_seconds,
 )
 from headrace.figures.peaks import find_peak
-from headrace.results import DatasetResult, Results, RunResult
+from headrace.reporting.results import DatasetResult, Results, RunResult
 
 EXPORTED = frozenset({"classification", "regression"})
 """Tasks whose models `headrace export` writes as a program."""

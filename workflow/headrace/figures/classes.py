@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headrace.figures.comparisons import Candidate
 from headrace.figures.confusions import name_classes
 from headrace.figures.numbers import format_mean
-from headrace.statistics import summarise
+from headrace.judging.statistics import summarise
 
 MAX_CLASSES = 20
 """Classes in one table; of more, those with the lowest F1."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.figures.theme import Row, Spec, draw_svg
-from headrace.provenance import read_json, write_atomically, write_json
+from headrace.provenance.manifests import read_json, write_atomically, write_json
 
 FIGURES = "figures"
 """Their folder, beside the page."""

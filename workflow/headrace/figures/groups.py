@@ -9,8 +9,8 @@ from typing import Any
 
 from headrace.figures.comparisons import Candidate
 from headrace.figures.numbers import format_mean
-from headrace.group_metrics import GroupScores
-from headrace.statistics import summarise
+from headrace.judging.group_metrics import GroupScores
+from headrace.judging.statistics import summarise
 
 MAX_TABLES = 24
 """Models with tables; the best ones."""

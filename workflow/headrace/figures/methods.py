@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from headrace.config import Training
+from headrace.experiments.config import Training
 from headrace.figures.aggregates import Aggregate
 from headrace.figures.cards import describe_step
 from headrace.figures.citations import Citation, read_citations
 from headrace.figures.comparisons import Candidate, Comparison, format_point
 from headrace.figures.pairs import Pair
-from headrace.resampling import NUM_RESAMPLES
-from headrace.results import DatasetResult, Results, RunResult
-from headrace.significance import MAX_EXACT_PAIRS, NUM_PATTERNS
+from headrace.judging.resampling import NUM_RESAMPLES
+from headrace.judging.significance import MAX_EXACT_PAIRS, NUM_PATTERNS
+from headrace.reporting.results import DatasetResult, Results, RunResult
 
 PACKAGES = {"headrace": "Headrace", "snakemake": "Snakemake", "dask": "Dask", "torch": "PyTorch", "python": "Python"}
 SOURCES = {"snakemake": "snakemake", "dask": "dask", "torch": "pytorch"}

@@ -10,8 +10,8 @@ import numpy as np
 
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, Candidate, Comparison
 from headrace.figures.numbers import format_number
-from headrace.resampling import share_interval
-from headrace.significance import (
+from headrace.judging.resampling import share_interval
+from headrace.judging.significance import (
     NOTHING,
     ROUNDING,
     Difference,
@@ -21,7 +21,7 @@ from headrace.significance import (
     effect_size,
     sign_flip_test,
 )
-from headrace.statistics import FloatArray
+from headrace.judging.statistics import FloatArray
 
 LEVEL = 0.05
 """A corrected p value above it lets no difference be claimed."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headrace.figures.comparisons import Candidate
-from headrace.resampling import Estimate, estimate
-from headrace.statistics import Summary
+from headrace.judging.resampling import Estimate, estimate
+from headrace.judging.statistics import Summary
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import numpy as np
 from headrace.blocks import Blocks
 from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET, DataInfo, Source, SourceFile, Survey
 from headrace.errors import InputError
+from headrace.experiments.splits import SPLITS
 from headrace.formats.columns import MAX_NAMES
 from headrace.formats.rows import IMAGE_SCALE
 from headrace.formats.split_keys import SPLIT_NAMES
 from headrace.logs import logger
 from headrace.sources.xarrays import part_borders
-from headrace.splits import SPLITS
 from headrace.stores.layout import Variable
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headrace.config import Split
 from headrace.datasets.base import SPLIT_KEY, TARGET, DataInfo, Survey
 from headrace.errors import InputError
+from headrace.experiments.config import Split
+from headrace.experiments.splits import SPLITS
 from headrace.formats.columns import MAX_NAMES
 from headrace.formats.labels import MAX_WHOLE, TaskRule
 from headrace.formats.rows import KEPT, Rows, input_variable, is_image, number_variable
 from headrace.formats.split_keys import SPLIT_NAMES
-from headrace.splits import SPLITS
 
 MOST_FLOAT32 = float(np.finfo(np.float32).max)
 

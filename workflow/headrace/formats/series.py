@@ -12,13 +12,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from headrace.blocks import Block, Blocks
 from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET, DataInfo, Source, SourceFile, Survey
 from headrace.errors import InputError
+from headrace.experiments.splits import SPLITS
 from headrace.formats.columns import Column, Names, Where, list_names, refuse_unusable, shorten
 from headrace.formats.delimited import Dialect, Parser
 from headrace.formats.lines import Encoding, refuse_few
 from headrace.formats.split_keys import Times, read_times
 from headrace.formats.text_tables import read_rows
 from headrace.sources.xarrays import part_borders
-from headrace.splits import SPLITS
 from headrace.stores.layout import Variable
 
 

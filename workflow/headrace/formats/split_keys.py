@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from headrace.errors import InputError
+from headrace.experiments.splits import SPLITS
 from headrace.formats.columns import Column, Names, Where, parse_numbers, shorten
-from headrace.splits import SPLITS
 
 Times = Literal["whole numbers", "numbers", "timestamps"]
 SPLIT_NAMES = {"training": 0, "valid": 1, "val": 1, "dev": 1, "0": 0, "1": 1, "2": 2} | {

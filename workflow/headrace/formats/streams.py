@@ -13,9 +13,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from headrace.blocks import Blocks
 from headrace.datasets.base import INPUTS, SPLIT_KEY, DataInfo, Source, SourceFile, Survey
 from headrace.errors import InputError
+from headrace.experiments.splits import SPLITS
 from headrace.formats.lines import Encoding, read_parts
 from headrace.sources.xarrays import part_borders
-from headrace.splits import SPLITS
 from headrace.stores.layout import Variable
 
 NUM_CODE_POINTS = sys.maxunicode + 1

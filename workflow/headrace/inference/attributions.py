@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.batches import move
+from headrace.batching.batches import move
 from headrace.errors import InputError
 from headrace.inference.new_data import Part
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun

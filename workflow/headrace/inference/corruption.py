@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.batches import Batch, Split
+from headrace.batching.batches import Batch, Split
 from headrace.inference.trained import BATCH_SIZE
 from headrace.linalg.matrix import Moments, block_moments
 

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headrace.batches import Padded
+from headrace.batching.batches import Padded
 from headrace.errors import InputError
 from headrace.inference.new_data import SealedRun
 from headrace.inference.predictions import open_run, refuse_suffix, replaced
 from headrace.inference.stepwise import write_stepwise
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import Inputs, Shapes
-from headrace.provenance import read_json, read_manifest, write_json
+from headrace.provenance.manifests import read_json, read_manifest, write_json
 
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}
 NEEDED = ("onnx", "onnxscript")

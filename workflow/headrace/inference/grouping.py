@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from headrace.datasets.base import GROUP
-from headrace.provenance import read_manifest
+from headrace.provenance.manifests import read_manifest
 from headrace.stores.layout import STORE
 from headrace.stores.reading import Store
 

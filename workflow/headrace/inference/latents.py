@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.batches import Batch, move
+from headrace.batching.batches import Batch, move
 from headrace.inference.trained import Outputs, TrainedRun
 
 NUM_DIMENSIONS = 6

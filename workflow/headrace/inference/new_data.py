@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from headrace import chains
-from headrace.artifacts import artifact_path
-from headrace.batches import Split
+from headrace.batching.batches import Split
+from headrace.batching.epochs import Rows
 from headrace.chains import Chain
 from headrace.datasets.base import INPUTS, DataInfo
-from headrace.digests import content_digests
-from headrace.epochs import Rows
 from headrace.errors import InputError, StageError
 from headrace.inference.new_rows import ArrayFile, Transformed
-from headrace.provenance import read_manifest
+from headrace.planning.artifacts import artifact_path
+from headrace.provenance.digests import content_digests
+from headrace.provenance.manifests import read_manifest
 from headrace.stores import groups
 from headrace.stores.layout import STORE, Variable
 from headrace.stores.reading import Store

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from headrace import chains
+from headrace.batching.epochs import Rows
 from headrace.blocks import Block, Ragged, offsets_of
 from headrace.chains import Chain
 from headrace.datasets.base import INPUTS
-from headrace.epochs import Rows
 from headrace.errors import InputError, StageError
 from headrace.stores import groups
 from headrace.stores.layout import MIB, Layout, Variable

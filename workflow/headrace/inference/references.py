@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from headrace.batches import Batches, Padded, Split
+from headrace.batching.batches import Batches, Padded, Split
 from headrace.inference.trained import BATCH_SIZE, Outputs
+from headrace.judging.metrics import METRICS
 from headrace.linalg.distances import nearest
-from headrace.metrics import METRICS
 from headrace.models.base import NEXT_STEP, Shapes
 from headrace.training.targets import count_classes, target_scale
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headrace.batches import Batch, move
+from headrace.batching.batches import Batch, move
 from headrace.models.base import ModelSpec, Shapes
-from headrace.provenance import read_json
+from headrace.provenance.manifests import read_json
 from headrace.registry import restore
 from headrace.stores.arrays import load_arrays
 from headrace.training.generators import generator_states, make_deterministic, set_generator_states

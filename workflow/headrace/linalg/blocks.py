@@ -19,10 +19,10 @@ import numpy as np
 from headrace.errors import StageError
 from headrace.linalg import residence
 from headrace.logs import logger
-from headrace.workers import Dealt
+from headrace.running.workers import Dealt
 
 if TYPE_CHECKING:
-    from headrace.workers import Workers
+    from headrace.running.workers import Workers
 
 Read = Callable[[], Any]
 Results = dict[tuple[int, int], Any]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace import checkpoints
 from headrace.linalg.blocks import Traffic
 from headrace.logs import logger
+from headrace.provenance import checkpoints
 from headrace.tries.stopping import NEVER, Stop
 
 EVERY_S = 30.0

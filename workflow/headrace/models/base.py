@@ -6,8 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
-from headrace.config import Kind
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from headrace.config import PositiveInt, Rate
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveInt, Rate
 from headrace.models.base import ModelSpec, Shapes, is_sequence
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from headrace.config import PositiveInt, Rate
+from headrace.experiments.config import PositiveInt, Rate
 from headrace.models.base import ModelSpec, Shapes
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from headrace.config import PositiveInt, Rate
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveInt, Rate
 from headrace.models.base import NEXT_STEP, Inputs, ModelSpec, Shapes, check_sequences
 
 if TYPE_CHECKING:

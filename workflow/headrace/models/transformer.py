@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from headrace.config import PositiveInt, Rate
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveInt, Rate
 from headrace.models.base import NEXT_STEP, Inputs, ModelSpec, Shapes, check_sequences
 
 if TYPE_CHECKING:

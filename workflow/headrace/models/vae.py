@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from headrace.config import PositiveFloat, PositiveInt
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveFloat, PositiveInt
 from headrace.models.base import EQUALLY, Inputs, ModelSpec, Shapes, Weighting, is_sequence
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from headrace.config import NonNegativeFloat, Seed
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import NonNegativeFloat, Seed
 from headrace.preprocessing.base import FitData, State, StepSpec
 
 if TYPE_CHECKING:

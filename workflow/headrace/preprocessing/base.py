@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from headrace.config import Kind, PositiveFloat, PositiveInt
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import Kind, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
     import numpy as np

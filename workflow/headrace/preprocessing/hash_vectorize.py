@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from headrace.config import PositiveInt
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveInt
 from headrace.preprocessing.base import State, StepSpec
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from headrace.config import PositiveFloat, PositiveInt, Seed
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveFloat, PositiveInt, Seed
 from headrace.preprocessing.base import FitData, IterativeSpec, State
 
 if TYPE_CHECKING:

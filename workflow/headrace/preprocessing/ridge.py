@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from headrace.config import NonNegativeFloat, PositiveFloat, PositiveInt
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import NonNegativeFloat, PositiveFloat, PositiveInt
 from headrace.preprocessing.base import FitData, IterativeSpec, State
 
 if TYPE_CHECKING:

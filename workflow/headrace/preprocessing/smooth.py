@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from headrace.config import PositiveFloat, PositiveInt
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveFloat, PositiveInt
 from headrace.preprocessing.base import FitData, IterativeSpec, State
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import StringConstraints, model_validator
 
-from headrace.config import NonNegativeFloat, PositiveFloat, PositiveInt
 from headrace.datasets.base import DataInfo, Sha256
+from headrace.experiments.config import NonNegativeFloat, PositiveFloat, PositiveInt
 from headrace.preprocessing.base import FitData, IterativeSpec, NamedFile, State
 
 if TYPE_CHECKING:

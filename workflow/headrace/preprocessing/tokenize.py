@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from headrace.config import PositiveInt
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveInt
 from headrace.preprocessing.base import FitData, State, StepSpec
 
 if TYPE_CHECKING:

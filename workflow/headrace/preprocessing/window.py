@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from headrace.config import PositiveInt
 from headrace.datasets.base import DataInfo
+from headrace.experiments.config import PositiveInt
 from headrace.preprocessing.base import FitData, State, StepSpec
 
 if TYPE_CHECKING:

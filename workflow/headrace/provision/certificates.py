@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.processes import Process
+from headrace.running.processes import Process
 
 if TYPE_CHECKING:
     from distributed import Security

@@ -16,8 +16,8 @@ from headrace.logs import logger
 from headrace.provision.certificates import make_security, private_folder
 from headrace.provision.network import addresses, choose_interface
 from headrace.provision.watch import Ledger, Limits, Provision, noted
+from headrace.running.workers import Workers
 from headrace.schedulers.base import JobState, OwnJob, Scheduler
-from headrace.workers import Workers
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import Job

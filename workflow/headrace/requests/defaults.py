@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, cast
 
-from headrace.artifacts import Artifact, Job
 from headrace.datasets.base import DataInfo
+from headrace.experiments.splits import planned_sizes
 from headrace.models.base import NEXT_STEP
-from headrace.places import cores_of, num_children
-from headrace.plan import Plan
+from headrace.planning.artifacts import Artifact, Job
+from headrace.planning.plan import Plan
+from headrace.planning.runs import Run
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import load_kind
 from headrace.requests.feature_sizes import MIB, FeatureSize, count_mib
 from headrace.requests.rules import jobs_by_rule, list_rules
-from headrace.runs import Run
-from headrace.splits import planned_sizes
+from headrace.running.places import cores_of, num_children
 
 DASK_WORKERS = 2
 DASK_WORKER_MEM_MB = 1024

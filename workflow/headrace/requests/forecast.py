@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.errors import StageError
-from headrace.overview import find_states, stage_lines
-from headrace.plan import Plan
+from headrace.planning.overview import find_states, stage_lines
+from headrace.planning.plan import Plan
 from headrace.requests.defaults import default_requests
 from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, check_sharing, find_asks, show_minutes
 from headrace.requests.profiles import Profile

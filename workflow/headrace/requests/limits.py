@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from headrace.plan import Plan
+from headrace.planning.plan import Plan
 from headrace.registry import suggest
 from headrace.requests.defaults import default_requests
 from headrace.requests.profiles import Settings

@@ -13,12 +13,12 @@ from pathlib import Path
 import yaml
 
 from headrace.errors import InputError
-from headrace.provenance import write_atomically
+from headrace.experiments.yaml_files import printable
+from headrace.provenance.manifests import write_atomically
 from headrace.registry import list_kinds, suggest
 from headrace.requests.defaults import MAX_RUNTIME_MIN
 from headrace.requests.limits import WORDS, show_minutes
 from headrace.schedulers.base import Queue, Survey
-from headrace.yaml_files import printable
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 MAX_ROWS = 30

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headrace import yaml_files
 from headrace.errors import InputError
+from headrace.experiments import yaml_files
 from headrace.schedulers.base import list_schedulers
 
 FILE = re.compile(r"(?:profile|config)(?:\.v(?P<major>\d+)\+)?\.ya?ml")

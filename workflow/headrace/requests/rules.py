@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from headrace.artifacts import Job
-from headrace.plan import Plan
+from headrace.planning.artifacts import Job
+from headrace.planning.plan import Plan
 from headrace.registry import list_kinds
 
 PLAIN = ("shard", "preprocess", "evaluate")

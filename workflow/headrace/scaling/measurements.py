@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headrace.artifacts import Job, artifact_path, receipt_path
 from headrace.errors import StageError
-from headrace.plan import Plan
-from headrace.provenance import read_manifest
+from headrace.planning.artifacts import Job, artifact_path, receipt_path
+from headrace.planning.plan import Plan
+from headrace.provenance.manifests import read_manifest
 
 STAGES = ("shard", "preprocess")
 """Those whose work Dask workers share."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from headrace.judging.significance import MAX_EXACT_PAIRS
 from headrace.sections.base import Context, Page
-from headrace.significance import MAX_EXACT_PAIRS
 
 TITLE = "Against the baseline"
 

@@ -9,9 +9,9 @@ from headrace.figures.comparisons import Comparison
 from headrace.figures.numbers import format_mean, format_number
 from headrace.figures.spreads import Spread, describe_spread
 from headrace.figures.theme import assign_colours
-from headrace.resampling import FEW_SEEDS, NUM_RESAMPLES, Estimate
+from headrace.judging.resampling import FEW_SEEDS, NUM_RESAMPLES, Estimate
+from headrace.judging.statistics import Summary
 from headrace.sections.base import Context, Page
-from headrace.statistics import Summary
 
 TITLE = "Statistics"
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from headrace.config import Download
 from headrace.errors import InputError
+from headrace.experiments.config import Download
 from headrace.logs import logger
-from headrace.provenance import digest_file, digest_json, read_json, write_json
+from headrace.provenance.manifests import digest_file, digest_json, read_json, write_json
 from headrace.sources.archives import unpack
 from headrace.sources.files import hash_files
 

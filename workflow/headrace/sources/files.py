@@ -12,7 +12,7 @@ from typing import Any
 
 from headrace.errors import InputError
 from headrace.logs import logger
-from headrace.provenance import digest_file, digest_json, read_json, write_json_if_new
+from headrace.provenance.manifests import digest_file, digest_json, read_json, write_json_if_new
 
 SAY_BYTES = 2**30
 """Hashing more than this takes seconds: worth a line."""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.datasets.base import SPLIT_KEY, TARGET, DataInfo, DatasetSpec, FileDataset, Source, SourceFile, Survey
 from headrace.errors import InputError
-from headrace.fingerprints import module_fingerprint
+from headrace.experiments.splits import SPLITS, divide, resolve_split
 from headrace.logs import logger
-from headrace.provenance import digest_json, is_sealed, read_json, write_json
+from headrace.provenance.fingerprints import module_fingerprint, module_path
+from headrace.provenance.manifests import digest_json, is_sealed, read_json, write_json
 from headrace.registry import PACKAGE, kind_path
 from headrace.sources.files import combined_sha256, find_files, hash_files
-from headrace.splits import SPLITS, divide, resolve_split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,7 +185,7 @@ def _reading(spec: FileDataset) -> dict[str, Any]:
 def _code(kind: str) -> str:
     """Fingerprint of what makes a survey."""
     rooms = [*sorted((PACKAGE / "sources").glob("*.py")), *sorted((PACKAGE / "formats").glob("*.py"))]
-    rooms += [kind_path("datasets", kind), PACKAGE / "splits.py"]
+    rooms += [kind_path("datasets", kind), module_path("experiments.splits")]
     return digest_json([module_fingerprint(path) for path in rooms])
 
 

@@ -10,36 +10,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.batches import Batch, Split, open_split
-from headrace.digests import PICTURES
+from headrace.batching.batches import Batch, Split, open_split
 from headrace.inference.bounds import bound_by_importance
 from headrace.inference.corruption import add_noise, find_deviations
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import map_samples, traverse
 from headrace.inference.references import Series, make_references
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
-from headrace.jobs import Job, Making, Task, making
+from headrace.judging.metrics import compute
 from headrace.logs import logger
-from headrace.metrics import compute
 from headrace.models.base import Shapes
-from headrace.provenance import read_manifest, write_json
+from headrace.provenance.digests import PICTURES
+from headrace.provenance.manifests import read_manifest, write_json
+from headrace.running.jobs import Job, Making, Task, making
 from headrace.stores.arrays import save_arrays
 from headrace.stores.groups import read_attributes
 from headrace.stores.layout import STORE
 from headrace.training.flops import flops_per_sample
 
 COMPUTES = (
-    "ahead",
-    "batches",
+    "batching.ahead",
+    "batching.batches",
+    "batching.epochs",
+    "batching.windows",
     "blocks",
-    "calibration",
-    "epochs",
     "inference.bounds",
     "inference.corruption",
     "inference.grouping",
     "inference.latents",
     "inference.references",
     "inference.trained",
+    "judging.calibration",
+    "judging.metrics",
+    "judging.ranking",
+    "judging.statistics",
     "linalg.blocks",
     "linalg.centred",
     "linalg.compiled",
@@ -47,10 +51,7 @@ COMPUTES = (
     "linalg.kernels",
     "linalg.matrix",
     "linalg.residence",
-    "metrics",
     "models.base",
-    "ranking",
-    "statistics",
     "stores.arrays",
     "stores.foreign",
     "stores.groups",
@@ -60,7 +61,6 @@ COMPUTES = (
     "stores.writing",
     "training.generators",
     "training.targets",
-    "windows",
 )
 JUDGED = ("validation", "test")
 """Validation chooses among the points of a sweep, so that test is looked at once."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.artifacts import artifact_path
 from headrace.errors import StageError
-from headrace.jobs import Job
-from headrace.provenance import read_manifest
+from headrace.planning.artifacts import artifact_path
+from headrace.provenance.manifests import read_manifest
+from headrace.running.jobs import Job
 
 COMPUTES = ()
 

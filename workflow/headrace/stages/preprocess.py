@@ -7,29 +7,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headrace import chains, checkpoints
+from headrace import chains
 from headrace.chains import Chain, Fitted
 from headrace.clusters.base import ClusterSpec
 from headrace.datasets.base import INPUTS, TARGET, DataInfo
 from headrace.errors import StageError
-from headrace.jobs import Job, Making, Task, making
 from headrace.linalg.blocks import RowBlocks, Traffic
 from headrace.linalg.progress import Progress
 from headrace.logs import logger
 from headrace.preprocessing.base import FitData, State, StepSpec
-from headrace.provenance import digest_file, read_json, read_manifest, write_json
+from headrace.provenance import checkpoints
+from headrace.provenance.manifests import digest_file, read_json, read_manifest, write_json
+from headrace.running.jobs import Job, Making, Task, making
+from headrace.running.workers import Workers, run_on_workers
 from headrace.stores import groups
 from headrace.stores.arrays import save_arrays
 from headrace.stores.groups import check_small
 from headrace.stores.layout import STORE
 from headrace.stores.reading import Store
 from headrace.tries.stopping import NEVER, Stop
-from headrace.workers import Workers, run_on_workers
 
 COMPUTES = (
     "blocks",
     "chains",
-    "checkpoints",
     "linalg.blocks",
     "linalg.centred",
     "linalg.compiled",
@@ -38,6 +38,7 @@ COMPUTES = (
     "linalg.progress",
     "linalg.residence",
     "preprocessing.base",
+    "provenance.checkpoints",
     "stores.arrays",
     "stores.groups",
     "stores.layout",

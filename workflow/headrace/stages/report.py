@@ -9,35 +9,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from headrace.artifacts import figures_path
-from headrace.crate import write_crate
 from headrace.figures.files import FIGURES, write_figures
-from headrace.gathering import gather
-from headrace.jobs import Job, environment
 from headrace.logs import logger
-from headrace.provenance import write_atomically, write_json
-from headrace.report import compose
-from headrace.results import Results
-from headrace.tidy import write_csv, write_parquet, write_statistics
+from headrace.planning.artifacts import figures_path
+from headrace.provenance.crate import write_crate
+from headrace.provenance.manifests import write_atomically, write_json
+from headrace.reporting.gathering import gather
+from headrace.reporting.report import compose
+from headrace.reporting.results import Results
+from headrace.reporting.tidy import write_csv, write_parquet, write_statistics
+from headrace.running.jobs import Job, environment
 
 COMPUTES = (
-    "gathering",
-    "results",
-    "report",
-    "crate",
-    "metrics",
-    "resampling",
-    "calibration",
     "datasets.base",
-    "group_metrics",
-    "ranking",
-    "significance",
-    "statistics",
-    "tidy",
-    "tries.usage",
-    "stores.arrays",
-    "stores.groups",
-    "stores.layout",
     "figures.aggregates",
     "figures.answers",
     "figures.cards",
@@ -62,6 +46,18 @@ COMPUTES = (
     "figures.scaling",
     "figures.spreads",
     "figures.theme",
+    "judging.calibration",
+    "judging.group_metrics",
+    "judging.metrics",
+    "judging.ranking",
+    "judging.resampling",
+    "judging.significance",
+    "judging.statistics",
+    "provenance.crate",
+    "reporting.gathering",
+    "reporting.report",
+    "reporting.results",
+    "reporting.tidy",
     "scaling.laws",
     "sections.answer",
     "sections.base",
@@ -85,6 +81,10 @@ COMPUTES = (
     "sections.robustness",
     "sections.scaling",
     "sections.statistics",
+    "stores.arrays",
+    "stores.groups",
+    "stores.layout",
+    "tries.usage",
 )
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 

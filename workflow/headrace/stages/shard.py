@@ -14,25 +14,25 @@ from headrace.blocks import offsets_of
 from headrace.clusters.base import ClusterSpec
 from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET, DataInfo, DatasetSpec, Source
 from headrace.errors import InputError
-from headrace.jobs import Job, Making, Task, making
+from headrace.experiments.splits import Division, divide, resolve_split
 from headrace.logs import logger
 from headrace.registry import restore
+from headrace.running.jobs import Job, Making, Task, making
+from headrace.running.workers import run_on_workers
 from headrace.sources.gathering import write_rows, write_steps
 from headrace.sources.library import Library, refuse_missing_classes
-from headrace.splits import Division, divide, resolve_split
 from headrace.stores import groups
 from headrace.stores.layout import STORE, Layout, choose_layout
 from headrace.stores.writing import Written, read_value_layout
-from headrace.workers import run_on_workers
 
 COMPUTES = (
     "blocks",
     "datasets.base",
+    "experiments.splits",
     "sources.files",
     "sources.gathering",
     "sources.library",
     "sources.xarrays",
-    "splits",
     "stores.arrays",
     "stores.groups",
     "stores.layout",

@@ -15,18 +15,18 @@ from typing import Any
 
 import torch
 
-from headrace import checkpoints
-from headrace.batches import Split, open_split
-from headrace.config import Training
+from headrace.batching.batches import Split, open_split
 from headrace.errors import StageError
-from headrace.jobs import Job, Making, Task, making, versions
+from headrace.experiments.config import Training
 from headrace.logs import logger
 from headrace.models.base import ModelSpec, Shapes
-from headrace.places import cores_of, deal_gpus, num_children
-from headrace.pool import Pool
-from headrace.processes import describe
-from headrace.provenance import write_json
+from headrace.provenance import checkpoints
+from headrace.provenance.manifests import write_json
 from headrace.registry import restore
+from headrace.running.jobs import Job, Making, Task, making, versions
+from headrace.running.places import cores_of, deal_gpus, num_children
+from headrace.running.pool import Pool
+from headrace.running.processes import describe
 from headrace.schedulers.base import find_own_job
 from headrace.stores.arrays import save_arrays
 from headrace.training.distributed import ALONE, Ranks
@@ -35,12 +35,13 @@ from headrace.training.loop import RunFailedError, Trained, begin, train
 from headrace.tries.stopping import Stop
 
 COMPUTES = (
-    "ahead",
-    "batches",
+    "batching.ahead",
+    "batching.batches",
+    "batching.epochs",
+    "batching.windows",
     "blocks",
-    "checkpoints",
-    "epochs",
     "models.base",
+    "provenance.checkpoints",
     "stores.arrays",
     "stores.foreign",
     "stores.groups",
@@ -54,7 +55,6 @@ COMPUTES = (
     "training.optimization",
     "training.run",
     "training.targets",
-    "windows",
 )
 
 Data = dict[str, Split]

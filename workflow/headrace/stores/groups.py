@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headrace.errors import StageError
-from headrace.provenance import digest_json, write_json
+from headrace.provenance.manifests import digest_json, write_json
 from headrace.stores.arrays import digest_array
 from headrace.stores.layout import MIB, SAMPLE, STORE, TARGET_CHUNK_BYTES, Layout, Variable
 from headrace.stores.shards import Compression, array_metadata

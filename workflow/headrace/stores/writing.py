@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.blocks import Blocks, Ragged
 from headrace.errors import StageError
-from headrace.provenance import write_json
+from headrace.provenance.manifests import write_json
 from headrace.stores.groups import OFFSETS, read_array, read_attributes, read_layout, read_variables, value_layout
 from headrace.stores.layout import MAX_SHARD_BYTES, TARGET_CHUNK_BYTES, Layout, Variable, shard_key
 from headrace.stores.shards import ChunkDigests, Compression, array_metadata, encode_shard, write_file

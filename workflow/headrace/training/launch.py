@@ -24,8 +24,8 @@ import psutil
 
 from headrace.errors import StageError
 from headrace.logs import logger
-from headrace.processes import describe
-from headrace.provenance import read_json, write_json
+from headrace.provenance.manifests import read_json, write_json
+from headrace.running.processes import describe
 from headrace.schedulers.base import Cause, OwnJob, Scheduler, step_environment
 from headrace.tries.stopping import Stop, StoppedError
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headrace import checkpoints
-from headrace.batches import Split
-from headrace.config import Training
+from headrace.batching.batches import Split
 from headrace.errors import StageError
+from headrace.experiments.config import Training
 from headrace.logs import logger
 from headrace.models.base import EQUALLY, ModelSpec, Shapes, Weighting
+from headrace.provenance import checkpoints
 from headrace.training.distributed import ALONE, Ranks, SharedStop
 from headrace.training.generators import make_deterministic
 from headrace.training.run import Run, Stopping, peak_memory_mib

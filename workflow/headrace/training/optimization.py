@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from headrace.config import Training
+from headrace.experiments.config import Training
 
 WORTH_COMPILING = 20_000
 """Steps. Compiling takes from 8 to 44 s: with fewer steps it would have to save more than a millisecond of each."""

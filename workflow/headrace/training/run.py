@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headrace.batches import Batch, Split, move
-from headrace.config import Training
+from headrace.batching.batches import Batch, Split, move
+from headrace.experiments.config import Training
 from headrace.models.base import EQUALLY, Inputs, ModelSpec, Shapes, Weighting
 from headrace.training.distributed import ALONE, Ranks, share_batch_norms
 from headrace.training.generators import generator_states, kept_generators, set_generator_states

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.batches import Split
+from headrace.batching.batches import Split
 
 TargetScale = tuple[np.ndarray, np.ndarray]
 """Mean and deviation (outputs,) of the numbers to predict."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import StageError
-from headrace.provenance import iso_time, write_json
+from headrace.provenance.manifests import iso_time, write_json
 from headrace.schedulers.base import Cause, OwnJob, Scheduler, load_scheduler
 from headrace.tries.energy import EnergyMeter
 from headrace.tries.gpu import GpuSampler

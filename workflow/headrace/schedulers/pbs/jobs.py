@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headrace.errors import InputError, StageError
-from headrace.provenance import read_json, write_atomically, write_json
+from headrace.provenance.manifests import read_json, write_atomically, write_json
 from headrace.schedulers.base import JobState
 
 FOLDER = Path(".snakemake") / "headrace" / "pbs"

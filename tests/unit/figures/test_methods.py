@@ -1,0 +1,217 @@
+"""The paragraphs for a paper: what they say is so, and what was not used is not spoken of."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from headrace.figures import methods
+from headrace.figures.citations import FILE, read_citations
+from headrace.figures.methods import Methods
+from headrace.registry import list_kinds, load_kind
+from headrace.reporting.results import Results
+from headrace.sections import methods as section
+from headrace.sections.base import Page
+from sample_results import (
+    HOSTILE,
+    broken_quickstart,
+    hostile,
+    make_dataset,
+    make_results,
+    make_run,
+    oddities,
+    quickstart,
+    three_datasets,
+    two_datasets,
+    unconverged,
+)
+
+
+def methods_of(results: Results) -> Methods:
+    found = section.describe(Page(results))
+    assert found is not None
+    return found["methods"]
+
+
+def text_of(results: Results) -> str:
+    return "\n".join(methods_of(results).paragraphs)
+
+
+def keys_of(results: Results) -> set[str]:
+    return {citation.key for citation in methods_of(results).citations}
+
+
+def trained_with(**parameters: Any) -> Results:
+    """One model that was trained in a way of its own."""
+    run = make_run("fnn", 0, {"accuracy": 0.9})
+    changed = {**run.parameters, "dropout": 0.0, **parameters}
+    return make_results([dataclasses.replace(run, parameters=changed)], quickstart().datasets)
+
+
+def test_the_quickstart_is_told_as_it_was():
+    text = text_of(dataclasses.replace(quickstart(), evaluation={"bootstrap": 1000, "confidence": 0.95}))
+    for fact in (
+        "Dataset digits (kind mnist5k, licence CC-BY-SA-3.0, https://doi.org/10.1109/5.726791) has 5,000 samples, "
+        "divided into 3,500 for train, 750 for validation and 750 for test (by=stratified, seed=0).",
+        "Inputs of cnn, fnn and rnn went through standardize (per=all); what a step learns comes from the training "
+        "split alone.",
+        "Inputs of vae were the data as they are.",
+        "rnn is of kind rnn (Cho et al. 2014) (cell=gru, hidden=64).",
+        "fnn is of kind fnn: fully connected layers with ReLU and dropout between them (hidden=[256, 128], "
+        "dropout=0.1), with dropout (Srivastava et al. 2014); of 2 settings",
+        "of 2 settings learning_rate=0.001 was chosen, by the mean accuracy over seeds on the validation split.",
+        "All models were trained with adam (Kingma and Ba 2015) at a learning rate of 0.001 and batches of 128 "
+        "samples, for 10 epochs, once for each of the seeds 0, 1 and 2.",
+        "Intervals of single runs are 95 % percentile intervals over 1,000 bootstrap resamples",
+        "Differences from the baseline fnn were tested by Student's t test in pairs of the same seed, with p values "
+        "corrected by Holm's method (Holm 1979)",
+        "Models were trained on CPU.",
+        "Snakemake 9.27.1 (Mölder et al. 2021)",
+        "PyTorch 2.13.0 (Paszke et al. 2019)",
+    ):
+        assert fact in text
+    assert "did not finish" not in text
+
+
+def test_a_regression_has_no_word_of_a_classification():
+    results = two_datasets()
+    only = [run for run in results.runs if run.task == "regression"]
+    text = text_of(dataclasses.replace(results, runs=only))
+    assert "Dataset diabetes" in text
+    assert "310 for train, 66 for validation and 66 for test" in text
+    assert "On diabetes (regression) rmse, mae and r2 were measured on the test split." in text
+    for word in ("wine", "accuracy", "ece", "classification", "LeCun", "settings", "percentile"):
+        assert word not in text
+
+
+def test_only_what_was_used_is_cited():
+    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "dropout"}
+    assert keys_of(two_datasets()) == plain
+    assert keys_of(quickstart()) == {*plain, "convolutions", "gru", "vae", "ece"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words", "cited"),
+    [
+        ({"optimizer": "sgd"}, "trained with sgd (Polyak 1964)", "momentum"),
+        ({"optimizer": "adamw", "weight_decay": 0.01}, "a weight decay of 0.01", "adamw"),
+        ({"schedule": "cosine"}, "a cosine schedule (Loshchilov and Hutter 2017)", "cosine"),
+        ({"gradient_clip": 1.0}, "gradient_clip=1.0 (Pascanu et al. 2013)", "clipping"),
+        ({"label_smoothing": 0.1}, "label_smoothing=0.1 (Szegedy et al. 2016)", "smoothing"),
+        ({"average": 0.99}, "average=0.99 (Polyak and Juditsky 1992)", "averaging"),
+        ({"world_size": 2}, "world_size=2 (Li et al. 2020)", "distributed"),
+        ({"epochs": 1}, "for 1 epoch, once, with seed 0", "adam"),
+    ],
+)
+def test_how_models_were_trained_is_said_and_cited(parameters, words, cited):
+    results = trained_with(**parameters)
+    assert words in text_of(results)
+    optimizer = {"sgd": "momentum"}.get(parameters.get("optimizer"), parameters.get("optimizer", "adam"))
+    assert keys_of(results) == {optimizer, cited, "snakemake", "pytorch"}
+
+
+def test_models_that_were_trained_differently_are_told_apart():
+    runs = [make_run("fnn", seed, {"accuracy": 0.9}) for seed in range(2)]
+    cnn = make_run("cnn", 0, {"accuracy": 0.8})
+    runs.append(dataclasses.replace(cnn, parameters={**cnn.parameters, "epochs": 3}))
+    text = text_of(make_results(runs, quickstart().datasets))
+    assert re.search(
+        r"fnn was trained with adam[^.]* of 0.001[^.]*for 10 epochs, once for each of the seeds 0 and 1", text
+    )
+    assert re.search(r"cnn was trained with adam[^.]* of 0.001[^.]*for 3 epochs, once, with seed 0", text)
+    assert "Welch's t test" not in text
+
+
+def test_seeds_that_differ_are_tested_by_welch():
+    runs = [make_run("fnn", seed, {"accuracy": 0.9}) for seed in range(3)]
+    runs += [make_run("cnn", seed, {"accuracy": 0.8}) for seed in range(1, 5)]
+    results = make_results(runs, quickstart().datasets)
+    assert "tested by Welch's t test (Welch 1947), with p values" in text_of(results)
+    assert "welch" in keys_of(results)
+
+
+def test_what_did_not_finish_is_said():
+    assert "Of 15 runs 2 did not finish and are left out." in text_of(broken_quickstart())
+
+
+def test_models_over_several_datasets_are_told():
+    text = text_of(three_datasets())
+    assert (
+        "are compared by their mean rank and by the interquartile mean of their scores (Agarwal et al. 2021)." in text
+    )
+    assert "mean rank" not in text_of(quickstart())
+
+
+def test_without_a_result_nothing_is_told():
+    assert section.describe(Page(make_results([], []))) is None
+    failed = [dataclasses.replace(run, status="failed", metrics=()) for run in quickstart().runs]
+    results = make_results(failed, quickstart().datasets)
+    assert section.describe(Page(results)) is None
+
+
+def test_steps_of_a_graph_are_not_said_to_see_the_training_split_alone():
+    run = make_run("fnn", 0, {"accuracy": 0.9}, features="nodes")
+    steps = [{"kind": "propagate", "steps": 2}, {"kind": "standardize"}]
+    results = make_results(
+        [run], [make_dataset("digits", "mnist5k", ("classification",), 5000)], features={"nodes": steps}
+    )
+    assert (
+        "went through propagate (steps=2) (Wu et al. 2019) then standardize; what a step learns comes from the "
+        "training split alone, while a step on a graph sees all nodes and no label." in text_of(results)
+    )
+
+
+def test_the_steps_named_here_are_the_kinds_that_there_are():
+    kinds = list_kinds("preprocessing")
+    assert {kind for kind in kinds if "graph" in load_kind("preprocessing", kind).needs} == methods.ON_A_GRAPH
+    assert set(kinds) >= methods.STEPS
+    assert read_citations().keys() >= methods.STEPS
+
+
+def test_every_source_is_an_entry_of_its_own():
+    text = FILE.read_text()
+    citations = read_citations()
+    assert len(citations) == text.count("\n@") + 1 == len({citation.words for citation in citations.values()})
+    for key, citation in citations.items():
+        assert re.match(rf"@(article|inproceedings){{{key},\n", citation.bibtex)
+        assert citation.bibtex.count("{") == citation.bibtex.count("}")
+        assert "cited" not in citation.bibtex
+        year, *_ = re.findall(r"year = {(\d{4})}", citation.bibtex)
+        assert citation.words.endswith(year)
+        assert ("doi = {10." in citation.bibtex) + ("eprint" in citation.bibtex) <= 1
+
+
+@pytest.mark.parametrize("make", [quickstart, two_datasets, broken_quickstart, oddities, hostile, unconverged])
+def test_no_sentence_is_broken(make):
+    text = text_of(make())
+    for broken in ("()", " ,", " .", "..", "None", "{", "nan "):
+        if make not in (hostile, oddities):
+            assert broken not in text
+    assert all(paragraph.endswith(".") for paragraph in text.split("\n"))
+    assert text == text_of(make())
+    if make is hostile:
+        assert HOSTILE in text
+
+
+def test_nothing_is_said_of_several_datasets_where_nothing_was_summed_up():
+    results = three_datasets()
+    alone = dataclasses.replace(results, runs=[run for run in results.runs if run.model == "fnn"])
+    assert "mean rank" in text_of(results)
+    assert "mean rank" not in text_of(alone)
+
+
+def test_a_test_by_random_flips_is_not_called_exact():
+    seeds = range(20)
+    runs = [
+        make_run(family, seed, {"accuracy": base + 0.001 * (seed * 7 % 5)})
+        for family, base in (("fnn", 0.9), ("cnn", 0.92))
+        for seed in seeds
+    ]
+    results = dataclasses.replace(make_results(runs, quickstart().datasets), baseline="fnn")
+    assert "A test by 19,999 random flips of signs" in text_of(results)
+    assert "flips" in keys_of(results)
+    few = dataclasses.replace(results, runs=[run for run in runs if run.seed < 6])
+    assert "An exact test by flipped signs" in text_of(few)

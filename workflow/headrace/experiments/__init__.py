@@ -1,0 +1,1 @@
+"""The experiment file: its types, read strictly, checked, whole."""

@@ -1,0 +1,79 @@
+"""What is trained, and what needs no training: the two that a plan asks for and a report holds against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.experiments.experiment import RAW, Experiment
+from headrace.planning.artifacts import Artifact
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model at one point of its sweep with one seed on one dataset."""
+
+    dataset: str
+    model: str
+    family: str
+    features: str
+    task: str
+    seed: int
+    point: Mapping[str, Any]
+    train: Artifact
+    evaluate: Artifact
+
+    def describe(self) -> dict[str, Any]:
+        """What the report is told."""
+        names = ("dataset", "model", "family", "features", "task", "seed", "point")
+        parameters = {**self.train.spec["training"], **self.train.spec["family"]}
+        ids = {"train": self.train.id, "evaluate": self.evaluate.id}
+        return {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What needs no training, for one task on one dataset: the least that its models have to beat."""
+
+    dataset: str
+    task: str
+    features: str
+    """Those that its predictors read."""
+    beside: Artifact
+    """The trained run whose job judges it too: a process of its own would cost more than the work."""
+    evaluate: Artifact
+
+    def describe(self) -> dict[str, Any]:
+        """What the report is told."""
+        names = {name: getattr(self, name) for name in ("dataset", "task", "features")}
+        return {**names, "evaluate": self.evaluate.id}
+
+
+def choose_references(
+    runs: Iterable[Run], experiment: Experiment, shards: Mapping[str, Artifact], evaluation: Mapping[str, Any]
+) -> Iterable[Reference]:
+    """One for every task on a dataset but densities, on features of its models that have distances.
+
+    Which ones does not depend on the order of the models. Predictors that repeat values read the shards too, where
+    those are windows of a series.
+    """
+    chosen: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        first = chosen.setdefault((run.dataset, run.task), run)
+        if _preference(run) < _preference(first):
+            chosen[run.dataset, run.task] = run
+    for (dataset, task), run in chosen.items():
+        if task == "density":
+            continue
+        spec, inputs = experiment.datasets[dataset], dict(run.train.inputs)
+        if "forecasting" in experiment.infos[dataset].tasks:
+            inputs["shards"] = shards[dataset]
+        own = {"shapes": run.train.spec["shapes"], "seed": spec.split.seed}
+        evaluate = Artifact("evaluate", f"{spec.kind}-reference", {**evaluation, "reference": own}, inputs, ())
+        yield Reference(dataset, task, run.features, run.train, evaluate)
+
+
+def _preference(run: Run) -> tuple[bool, bool, str]:
+    """Dense measurements first, of which a run says nothing; then what was prepared; then by name."""
+    return "layout" in run.train.spec["shapes"], run.features == RAW, run.features

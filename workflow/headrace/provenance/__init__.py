@@ -1,0 +1,1 @@
+"""What proves a result: manifests, digests, fingerprints of code, the crate."""

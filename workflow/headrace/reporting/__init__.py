@@ -1,0 +1,1 @@
+"""What an experiment found out: gathered, as tables, as one page."""

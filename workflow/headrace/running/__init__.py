@@ -1,0 +1,1 @@
+"""What runs where: jobs, the pool of processes, Dask's workers."""
