@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from headrace.reporting.tidy import write_csv
 from headrace.stages.report import RUN_KEYS
 from sample_results import quickstart

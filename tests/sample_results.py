@@ -11,9 +11,7 @@ import numpy as np
 
 from headrace.experiments.config import Training
 from headrace.figures.comparisons import Comparison, compare
-from headrace.judging.calibration import measure_reliability
-from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
-from headrace.reporting.results import (
+from headrace.findings.results import (
     CorruptedValue,
     DatasetResult,
     FitTrace,
@@ -23,6 +21,8 @@ from headrace.reporting.results import (
     RunResult,
     Traversals,
 )
+from headrace.judging.calibration import measure_reliability
+from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 """What a field would hold that wants to be run instead of read."""

@@ -8,7 +8,7 @@ import math
 
 from browsing import rendered
 from headrace.figures.comparisons import find_metric
-from headrace.reporting.results import MetricValue, Results
+from headrace.findings.results import MetricValue, Results
 from sample_results import broken_quickstart, exact_runs, hostile, make_dataset, make_results, many_runs, quickstart
 
 RUNS = "table.runs >> nth=0"

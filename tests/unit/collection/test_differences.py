@@ -6,7 +6,7 @@ import re
 from headrace.collection.differences import find_differences
 from headrace.collection.finished import read_finished
 from headrace.collection.text import describe
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from sample_results import quickstart
 
 

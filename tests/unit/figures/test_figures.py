@@ -27,8 +27,8 @@ from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergenc
 from headrace.figures.images import encode_png, join_images
 from headrace.figures.numbers import format_bytes, format_mean, format_number, format_seconds
 from headrace.figures.theme import Spec, assign_colours, draw_svg
+from headrace.findings.results import Results
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 from headrace.sections import confusions
 from headrace.sections.base import Page
 from sample_results import (

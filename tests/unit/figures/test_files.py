@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from headrace.figures import files
 from headrace.figures.comparisons import compare
 from headrace.figures.files import Figure, list_figures, name_figures, tabulate, write_figures
+from headrace.findings.results import Results
 from headrace.provenance.fingerprints import PACKAGE
 from headrace.reporting.report import compose
-from headrace.reporting.results import Results
 from sample_results import hostile, oddities, quickstart, ranked, three_datasets, two_datasets, unconverged
 
 QUICKSTART = [

@@ -11,8 +11,8 @@ import pytest
 from headrace.figures import methods
 from headrace.figures.citations import FILE, read_citations
 from headrace.figures.methods import Methods
+from headrace.findings.results import Results
 from headrace.registry import list_kinds, load_kind
-from headrace.reporting.results import Results
 from headrace.sections import methods as section
 from headrace.sections.base import Page
 from sample_results import (

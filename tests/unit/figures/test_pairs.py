@@ -11,9 +11,9 @@ from scipy import stats
 
 from headrace.figures.comparisons import compare
 from headrace.figures.pairs import Pair, judge, pair_with, probability_of_improvement
+from headrace.findings.results import Results
 from headrace.judging.significance import NOTHING
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 from sample_results import make_run, quickstart
 
 VALUES = st.dictionaries(st.integers(0, 20), st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.9]), min_size=1, max_size=9)

@@ -15,9 +15,9 @@ from headrace.figures.classes import MAX_CLASSES, score_classes, tabulate_classe
 from headrace.figures.comparisons import compare
 from headrace.figures.ranking import MAX_DRAWN, MAX_PANELS, draw_reliability, draw_tradeoffs
 from headrace.figures.theme import assign_colours
+from headrace.findings.results import Results
 from headrace.judging.metrics import confusion
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 from headrace.sections import calibration, classes
 from headrace.sections import ranking as tradeoffs
 from headrace.sections.base import Page

@@ -17,12 +17,12 @@ import pytest
 
 from headrace.figures import convergence
 from headrace.figures.numbers import format_number
+from headrace.findings.gathering import gather_traces
+from headrace.findings.results import MetricValue, Results
 from headrace.linalg.progress import Convergence
 from headrace.planning.artifacts import artifact_path
 from headrace.provenance.manifests import write_json
-from headrace.reporting.gathering import gather_traces
 from headrace.reporting.report import embed_json, render
-from headrace.reporting.results import MetricValue, Results
 from sample_results import (
     HOSTILE,
     broken_quickstart,

@@ -11,7 +11,7 @@ from typing import Any
 from headrace.figures.comparisons import Candidate, Comparison, find_metric
 from headrace.figures.numbers import format_mean
 from headrace.figures.references import hold_against
-from headrace.reporting.results import Results, RunResult
+from headrace.findings.results import Results, RunResult
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import altair as alt
 from headrace.figures.comparisons import Candidate, Comparison
 from headrace.figures.numbers import format_number
 from headrace.figures.theme import Row, Spec, finish
-from headrace.reporting.results import RunResult
+from headrace.findings.results import RunResult
 
 MAX_SEED_ROWS = 40
 """Candidates in one chart of seeds; the table has them all."""

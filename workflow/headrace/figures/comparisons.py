@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from headrace.findings.results import MetricValue, ReferenceResult, Results, RunResult
 from headrace.judging.statistics import Summary, summarise
-from headrace.reporting.results import MetricValue, ReferenceResult, Results, RunResult
 
 MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "neg_elbo", "next_step": "nll"}
 """The metric that answers the question, by task."""

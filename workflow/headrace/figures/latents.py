@@ -10,7 +10,7 @@ import numpy as np
 from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.confusions import name_classes
 from headrace.figures.theme import PALETTE, Row, Spec, finish
-from headrace.reporting.results import LatentMap
+from headrace.findings.results import LatentMap
 
 MAX_PANELS = 8
 """Maps on a page."""

@@ -12,9 +12,9 @@ from headrace.figures.cards import describe_step
 from headrace.figures.citations import Citation, read_citations
 from headrace.figures.comparisons import Candidate, Comparison, format_point
 from headrace.figures.pairs import Pair
+from headrace.findings.results import DatasetResult, Results, RunResult
 from headrace.judging.resampling import NUM_RESAMPLES
 from headrace.judging.significance import MAX_EXACT_PAIRS, NUM_PATTERNS
-from headrace.reporting.results import DatasetResult, Results, RunResult
 
 PACKAGES = {"headrace": "Headrace", "snakemake": "Snakemake", "dask": "Dask", "torch": "PyTorch", "python": "Python"}
 SOURCES = {"snakemake": "snakemake", "dask": "dask", "torch": "pytorch"}

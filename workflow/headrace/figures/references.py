@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headrace.figures.comparisons import Candidate, Comparison
 from headrace.figures.numbers import format_number
-from headrace.reporting.results import MetricValue, ReferenceResult
+from headrace.findings.results import MetricValue, ReferenceResult
 
 NAMES = {
     "most_frequent": "most frequent class",

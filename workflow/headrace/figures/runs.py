@@ -9,7 +9,7 @@ from typing import Any
 from headrace.figures.cards import write_commands
 from headrace.figures.comparisons import Candidate, Comparison, find_metric, format_value
 from headrace.figures.numbers import format_count, format_number, format_seconds
-from headrace.reporting.results import DatasetResult, Results, RunResult
+from headrace.findings.results import DatasetResult, Results, RunResult
 
 Row = dict[str, Any]
 

@@ -29,7 +29,7 @@ from headrace.figures.numbers import (
 )
 from headrace.figures.runs import tabulate_runs
 from headrace.figures.theme import vegalite_version
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from headrace.sections import (
     answer,
     calibration,

@@ -7,7 +7,7 @@ import numpy as np
 from headrace.figures.comparisons import Comparison
 from headrace.figures.images import image_uri, join_images
 from headrace.figures.numbers import format_number
-from headrace.reporting.results import RunResult, Traversals
+from headrace.findings.results import RunResult, Traversals
 from headrace.sections.base import Context, Page
 
 TITLE = "Reconstructions"

@@ -15,7 +15,7 @@ from headrace.figures.comparisons import (
 )
 from headrace.figures.numbers import format_count, format_mean, format_number
 from headrace.figures.references import find_value, name_reference
-from headrace.reporting.results import ReferenceResult
+from headrace.findings.results import ReferenceResult
 from headrace.sections.base import Context, Page
 
 TITLE = "Results"

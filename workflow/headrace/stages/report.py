@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from headrace.figures.files import FIGURES, write_figures
+from headrace.findings.gathering import gather
+from headrace.findings.results import Results
 from headrace.logs import logger
 from headrace.planning.artifacts import figures_path
-from headrace.provenance.crate import write_crate
 from headrace.provenance.manifests import write_atomically, write_json
-from headrace.reporting.gathering import gather
+from headrace.reporting.crate import write_crate
 from headrace.reporting.report import compose
-from headrace.reporting.results import Results
 from headrace.reporting.tidy import write_csv, write_parquet, write_statistics
 from headrace.running.jobs import Job, environment
 
@@ -53,10 +53,10 @@ COMPUTES = (
     "judging.resampling",
     "judging.significance",
     "judging.statistics",
-    "provenance.crate",
-    "reporting.gathering",
+    "reporting.crate",
+    "findings.gathering",
     "reporting.report",
-    "reporting.results",
+    "findings.results",
     "reporting.tidy",
     "scaling.laws",
     "sections.answer",

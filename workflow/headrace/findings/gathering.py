@@ -12,15 +12,7 @@ import numpy as np
 
 from headrace.datasets.base import GROUP
 from headrace.experiments import yaml_files
-from headrace.judging.calibration import measure_reliability
-from headrace.judging.group_metrics import GroupScores, score_classes_by_group, score_numbers_by_group
-from headrace.judging.metrics import confusion
-from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
-from headrace.planning.artifacts import artifact_path
-from headrace.provenance.digests import PICTURES
-from headrace.provenance.manifests import read_json, read_manifest
-from headrace.registry import load_kind
-from headrace.reporting.results import (
+from headrace.findings.results import (
     SCALING,
     CorruptedValue,
     DatasetResult,
@@ -32,6 +24,14 @@ from headrace.reporting.results import (
     RunResult,
     Traversals,
 )
+from headrace.judging.calibration import measure_reliability
+from headrace.judging.group_metrics import GroupScores, score_classes_by_group, score_numbers_by_group
+from headrace.judging.metrics import confusion
+from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
+from headrace.planning.artifacts import artifact_path
+from headrace.provenance.digests import PICTURES
+from headrace.provenance.manifests import read_json, read_manifest
+from headrace.registry import load_kind
 from headrace.running.jobs import Job, environment
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes

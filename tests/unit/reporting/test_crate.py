@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from headrace.figures.files import Figure, write_figures
-from headrace.provenance.crate import METADATA, write_crate
+from headrace.reporting.crate import METADATA, write_crate
 from sample_results import broken_quickstart, hostile, make_dataset, make_results, make_run, make_step, quickstart
 
 FILES = (

@@ -17,8 +17,8 @@ from rocrate.model.file import File
 from rocrate.rocrate import ROCrate
 
 from headrace.figures.files import FIGURES, list_figures
+from headrace.findings.results import DatasetResult, Results
 from headrace.provenance.manifests import write_atomically
-from headrace.reporting.results import DatasetResult, Results
 
 METADATA = "ro-crate-metadata.json"
 WORKFLOW = "experiment.yaml"
