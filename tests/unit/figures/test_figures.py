@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.figures import charts
 from headrace.figures.charts import (
     MAX_SEED_ROWS,
     draw_curves,
@@ -37,6 +38,7 @@ from sample_results import (
     broken_quickstart,
     exact_runs,
     hostile,
+    make_results,
     make_run,
     make_trace,
     oddities,
@@ -120,6 +122,19 @@ def test_panels_of_one_dataset_share_the_loss_axis():
     specs = draw_curves(comparison, assign_colours([candidate.name for candidate in comparison.candidates]))
     domains = {str(spec["layer"][0]["encoding"]["y"]["scale"]["domain"]) for spec in specs.values()}
     assert len(domains) == 1
+
+
+def test_of_many_models_the_curves_of_the_best_are_drawn():
+    runs = [run for place in range(charts.MAX_PANELS + 3) for run in exact_runs(f"m{place}", [place / 100])]
+    failed = dataclasses.replace(runs[0], model="broken", id="broken", status="failed", metrics=())
+    comparison = only([failed, *runs])
+    specs = draw_curves(comparison, assign_colours([candidate.name for candidate in comparison.candidates]))
+    assert list(specs) == [f"m{place}" for place in range(3, charts.MAX_PANELS + 3)]
+    page = " ".join(render(make_results([failed, *runs], [])).split())
+    assert f"The best {charts.MAX_PANELS} of {charts.MAX_PANELS + 4} models are drawn." in page
+    # Of a few models all are, those without a result too.
+    few = only([failed, *runs[:2]])
+    assert list(draw_curves(few, dict.fromkeys(["broken", "m0", "m1"], "#000000"))) == ["broken", "m0", "m1"]
 
 
 def test_losses_that_are_not_finite_leave_gaps():

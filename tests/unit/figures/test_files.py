@@ -21,6 +21,7 @@ from headrace.figures.files import Figure, list_figures, name_figures, tabulate,
 from headrace.findings.results import Results
 from headrace.provenance.fingerprints import PACKAGE
 from headrace.reporting.report import compose
+from headrace.sections.base import Page
 from sample_results import hostile, oddities, quickstart, ranked, three_datasets, two_datasets, unconverged
 
 QUICKSTART = [
@@ -51,7 +52,7 @@ def scaled() -> Results:
     return dataclasses.replace(quickstart(), scaling=said)
 
 
-composed = functools.cache(lambda make: compose(make()))
+composed = functools.cache(lambda make: compose(Page(make())))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from headrace.figures.answers import find_problems
-from headrace.figures.spreads import Spread, describe_spread
+from headrace.figures.spreads import Spread, describe_spreads
 from headrace.findings.results import MetricValue, RunResult
 from headrace.reporting.report import render
 from sample_results import broken_quickstart, exact_runs, make_dataset, make_results, only, quickstart
@@ -19,7 +19,8 @@ VALUES = [0.91, 0.95, 0.89, 0.93, 0.97, 0.90, 0.96, 0.94]
 def spread_of(runs: list[RunResult]) -> Spread:
     """Return the statistics of the only candidate of some runs."""
     (candidate,) = only(runs).candidates
-    return describe_spread(candidate, "accuracy", "test")
+    (spread,) = describe_spreads([(candidate, "accuracy", "test")])
+    return spread
 
 
 def page_of(runs: list[RunResult]) -> str:

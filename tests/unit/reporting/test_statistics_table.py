@@ -11,6 +11,7 @@ import scipy.stats
 
 from headrace.findings.results import Results
 from headrace.reporting.tidy import write_statistics
+from headrace.sections.base import Page
 from sample_results import (
     HOSTILE,
     broken_quickstart,
@@ -26,7 +27,7 @@ COLUMNS = "dataset,task,model,setting,metric,split,statistic,value,low,high,seed
 
 
 def read(results: Results) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(write_statistics(results)), keep_default_na=False, na_values=["nan"])
+    return pd.read_csv(io.StringIO(write_statistics(Page(results))), keep_default_na=False, na_values=["nan"])
 
 
 def lines_of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -95,7 +96,18 @@ def test_the_same_results_give_the_same_bytes_in_any_order_of_seeds() -> None:
     turned = sorted(results.runs, key=lambda run: -run.seed)
     models = list(dict.fromkeys((run.dataset, run.model) for run in results.runs))
     turned.sort(key=lambda run: models.index((run.dataset, run.model)))
-    assert write_statistics(results) == write_statistics(dataclasses.replace(results, runs=turned))
+    assert write_statistics(Page(results)) == write_statistics(Page(dataclasses.replace(results, runs=turned)))
+
+
+def test_what_the_page_shows_is_what_the_table_was_made_from() -> None:
+    page = Page(three_datasets())
+    text = write_statistics(page)
+    for comparison in page.comparisons:
+        for candidate in comparison.candidates:
+            wanted = (candidate, comparison.metric, comparison.split)
+            (spread,), (again,) = page.describe_spreads([wanted]), page.describe_spreads([wanted])
+            assert spread is again
+            assert f",{candidate.model},,accuracy,test,median,{spread.median.value!r}," in text
 
 
 def test_names_that_want_to_be_markup_stay_in_their_cells() -> None:
@@ -106,4 +118,4 @@ def test_names_that_want_to_be_markup_stay_in_their_cells() -> None:
 
 def test_nothing_gives_a_header_alone() -> None:
     empty = make_results([], [make_dataset("digits", "mnist5k", ("classification",), 5000)])
-    assert write_statistics(empty) == COLUMNS + "\n"
+    assert write_statistics(Page(empty)) == COLUMNS + "\n"

@@ -120,7 +120,7 @@ def _describe_setting(comparison: Comparison, candidate: Candidate) -> str:
     """Return the point of the sweep, and how it was chosen; "" without a sweep."""
     if not comparison.is_swept(candidate.model):
         return ""
-    number = sum(other.model == candidate.model for other in comparison.candidates)
+    number = len(comparison.of_model(candidate.model))
     if comparison.best.get(candidate.model) is not candidate:
         return f"{candidate.setting}; the first of {number}, none of which has a result"
     return f"{candidate.setting}; the best of {number} by mean {comparison.metric} on {comparison.selection_split}"

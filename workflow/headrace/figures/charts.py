@@ -26,6 +26,9 @@ UNSWEPT = "–"
 
 MAX_LEGEND = 8
 
+MAX_PANELS = 24
+"""Models whose learning curves are drawn, each in a chart of its own: of hundreds they would take minutes."""
+
 MAX_HOVER_POINTS = 4000
 """Points of learning curves that answer to the mouse; more of them make a page slow."""
 
@@ -133,8 +136,9 @@ def _format_interval(low: float, high: float) -> str:
 
 
 def draw_curves(comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Spec]:
-    """Draw the losses by epoch: one chart per model, all on the same scale."""
-    rows = {model: _tabulate_curves(comparison, model) for model in comparison.models}
+    """Draw the losses by epoch: one chart per model, all on the same scale; of many models the best ones."""
+    kept = set(list(dict.fromkeys([*comparison.best, *comparison.models]))[:MAX_PANELS])
+    rows = {model: _tabulate_curves(comparison, model) for model in comparison.models if model in kept}
     losses = [loss for panel in rows.values() for row in panel for loss in row["loss"]]
     if not losses:
         return {}
@@ -165,7 +169,7 @@ def _choose_ticks(ticks: Sequence[float], smallest_ratio: float) -> str:
 
 
 def _draw_panel(comparison: Comparison, model: str, rows: Sequence[Row], y: alt.Y, colours: Mapping[str, str]) -> Spec:
-    candidates = [candidate for candidate in comparison.candidates if candidate.model == model]
+    candidates = comparison.of_model(model)
     names = [candidate.setting or UNSWEPT for candidate in candidates]
     is_told_apart = 1 < len(names) <= MAX_LEGEND
     legend = alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke") if is_told_apart else None
@@ -186,7 +190,7 @@ def _draw_panel(comparison: Comparison, model: str, rows: Sequence[Row], y: alt.
             detail="run:N", strokeDash=dash, tooltip=about_run, **shared
         )
     ]
-    if best := _select_best(comparison, rows):
+    if best := _select_best(candidates, rows):
         rings = alt.Chart(alt.NamedData("best")).mark_point(size=70, strokeWidth=2, filled=False, opacity=1, clip=True)
         layers.append(rings.encode(tooltip=about_point, **shared))
     if sum(len(row["loss"]) for row in rows) <= MAX_HOVER_POINTS:
@@ -210,8 +214,8 @@ def _choose_epoch_axis(rows: Sequence[Row]) -> alt.X:
 def _tabulate_curves(comparison: Comparison, model: str) -> list[Row]:
     """Return one row per run and split: its epochs and its losses."""
     rows = []
-    for candidate in comparison.candidates:
-        for run in candidate.runs if candidate.model == model else ():
+    for candidate in comparison.of_model(model):
+        for run in candidate.runs:
             named = {
                 "setting": candidate.setting or UNSWEPT,
                 "run": run.id,
@@ -224,9 +228,9 @@ def _tabulate_curves(comparison: Comparison, model: str) -> list[Row]:
     return [row for row in rows if row["loss"]]
 
 
-def _select_best(comparison: Comparison, rows: Sequence[Row]) -> list[Row]:
+def _select_best(candidates: Sequence[Candidate], rows: Sequence[Row]) -> list[Row]:
     """Return the points of the validation lines at which their runs were best."""
-    best_epochs = {run.id: run.best_epoch for candidate in comparison.candidates for run in candidate.runs}
+    best_epochs = {run.id: run.best_epoch for candidate in candidates for run in candidate.runs}
     return [
         {**row, "epoch": epoch, "loss": loss}
         for row in rows

@@ -46,7 +46,7 @@ class Candidate:
         """Return the runs that are done."""
         return tuple(run for run in self.runs if run.status == "done")
 
-    @property
+    @cached_property
     def repeated_seeds(self) -> list[int]:
         """Return the seeds of more than one run: nobody knows which of them counts."""
         return [seed for seed, count in Counter(run.seed for run in self.runs).items() if count > 1]
@@ -54,6 +54,9 @@ class Candidate:
     @cached_property
     def mixed_settings(self) -> list[str]:
         """Return the parameters that are not the same in all runs."""
+        # The same text is the same setting, and writing each parameter of thousands of runs alone takes seconds.
+        if len({repr(run.parameters) for run in self.runs}) == 1:
+            return []
         names = dict.fromkeys(name for run in self.runs for name in run.parameters)
         return [name for name in names if len({_write_parameter(run, name) for run in self.runs}) > 1]
 
@@ -63,10 +66,17 @@ class Candidate:
 
     def summary(self, metric: str, split: str) -> Summary:
         """Return mean and spread over the seeds; a spread that is but rounding is zero."""
-        summary = summarise([value.value for _, value in self.values(metric, split)])
-        if summary.count < 2 or not summary.standard_deviation <= ROUNDING * abs(summary.mean):
-            return summary
-        return Summary(summary.count, summary.mean, 0.0, 0.0, summary.mean, summary.mean)
+        if (metric, split) not in self._summaries:
+            summary = summarise([value.value for _, value in self.values(metric, split)])
+            if summary.count > 1 and summary.standard_deviation <= ROUNDING * abs(summary.mean):
+                summary = Summary(summary.count, summary.mean, 0.0, 0.0, summary.mean, summary.mean)
+            self._summaries[metric, split] = summary
+        return self._summaries[metric, split]
+
+    @cached_property
+    def _summaries(self) -> dict[tuple[str, str], Summary]:
+        """By metric and split, what was asked for once: a page asks for the same ones in many places."""
+        return {}
 
     def interval(self, metric: str, split: str) -> tuple[float, float]:
         """Return the interval that a comparison may rest on; nan where there is none.
@@ -102,7 +112,18 @@ class Comparison:
     @property
     def models(self) -> list[str]:
         """Return the models in the order of the experiment file."""
-        return list(dict.fromkeys(candidate.model for candidate in self.candidates))
+        return list(self._by_model)
+
+    @cached_property
+    def _by_model(self) -> dict[str, list[Candidate]]:
+        found: dict[str, list[Candidate]] = {}
+        for candidate in self.candidates:
+            found.setdefault(candidate.model, []).append(candidate)
+        return found
+
+    def of_model(self, model: str) -> Sequence[Candidate]:
+        """Return the candidates of a model, one for every point of its sweep."""
+        return self._by_model.get(model, ())
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -131,14 +152,14 @@ class Comparison:
         """Return every model's best candidate, models without a finite mean left out, the best model first."""
         chosen: dict[str, Candidate] = {}
         for model in self.models:
-            ranked = self.rank((c for c in self.candidates if c.model == model), self.selection_split)
+            ranked = self.rank(self.of_model(model), self.selection_split)
             if ranked and math.isfinite(ranked[0].summary(self.metric, self.split).mean):
                 chosen[model] = ranked[0]
         return {candidate.model: candidate for candidate in self.rank(chosen.values(), self.split)}
 
     def is_swept(self, model: str) -> bool:
         """Say whether a model has more candidates than one."""
-        return sum(candidate.model == model for candidate in self.candidates) > 1
+        return len(self.of_model(model)) > 1
 
     def rank(self, candidates: Iterable[Candidate], split: str) -> list[Candidate]:
         """Order by the mean of the main metric, best first; candidates without a finite mean are left out."""

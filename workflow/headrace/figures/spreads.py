@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headrace.figures.comparisons import Candidate
-from headrace.judging.resampling import Estimate, estimate
+from headrace.judging.resampling import Estimate, estimate_each
 from headrace.judging.statistics import Summary
+
+Measured = tuple[Candidate, str, str]
+"""A candidate, a metric and a split."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,20 @@ class Spread:
     may be off because the split is finite. What another seed would change is not in it."""
 
 
-def describe_spread(candidate: Candidate, metric: str, split: str) -> Spread:
-    """Return the statistics of a candidate; nothing is computed from runs that do not belong together."""
+def describe_spreads(wanted: Sequence[Measured]) -> list[Spread]:
+    """Return the statistics of candidates; nothing is computed from runs that do not belong together."""
+    doubts = [find_doubt(*each) for each in wanted]
+    values = [
+        [] if doubt else [value.value for _, value in candidate.values(metric, split)]
+        for (candidate, metric, split), doubt in zip(wanted, doubts, strict=True)
+    ]
+    return [_describe(*parts) for parts in zip(wanted, doubts, values, estimate_each(values), strict=True)]
+
+
+def _describe(each: Measured, doubt: str, values: Sequence[float], found: Mapping[str, Estimate]) -> Spread:
+    candidate, metric, split = each
     members = candidate.values(metric, split)
-    doubt = find_doubt(candidate, metric, split)
-    values = [] if doubt else [value.value for _, value in members]
     summary = candidate.summary(metric, split) if values else Summary(len(members), *[math.nan] * 5)
-    found = estimate([values])
     halves = [value.high / 2 - value.low / 2 for _, value in members if math.isfinite(value.high - value.low)]
     return Spread(
         candidate=candidate,

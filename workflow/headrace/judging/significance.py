@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -90,10 +91,13 @@ def sign_flip_test(first: Mapping[int, float], second: Mapping[int, float]) -> f
     return float(np.mean(np.abs(_all_signs(len(each)) @ each) >= least))
 
 
+@lru_cache(maxsize=2)
 def _all_signs(count: int) -> FloatArray:
     """Return half of all patterns of signs, (patterns, count): the other half are their opposites."""
     flipped = (np.arange(2 ** (count - 1))[:, None] >> np.arange(count)) & 1
-    return 1 - 2 * flipped.astype(np.float64)
+    signs = 1 - 2 * flipped.astype(np.float64)
+    signs.setflags(write=False)
+    return signs
 
 
 def effect_size(first: Mapping[int, float], second: Mapping[int, float]) -> Effect:

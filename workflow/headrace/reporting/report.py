@@ -98,11 +98,12 @@ class Report:
 
 def render(results: Results) -> str:
     """Return the report as HTML; the same results give the same page, byte for byte."""
-    return compose(results).page
+    return compose(Page(results)).page
 
 
-def compose(results: Results) -> Report:
+def compose(page: Page) -> Report:
     """Return the report as HTML, and its charts in their order; the same results give the same, byte for byte."""
+    results = page.results
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
@@ -119,7 +120,6 @@ def compose(results: Results) -> Report:
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
     # A script or a style is let in by the hash of its text: whatever else claims to be one stays dead.
     style, *scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", *SCRIPTS)]
-    page = Page(results)
     contexts = {_name(section): section.describe(page) for section in SECTIONS}
     sections = [
         _render_section(environment, section, context)

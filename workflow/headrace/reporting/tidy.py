@@ -14,10 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headrace.figures.aggregates import aggregate
-from headrace.figures.comparisons import Candidate, compare
-from headrace.figures.spreads import describe_spread
+from headrace.figures.spreads import Measured, Spread
 from headrace.findings.results import Results
+from headrace.sections.base import Page
 
 FIXED = ("experiment", "dataset", "family", "model", "features", "task", "run", "seed")
 """Columns in front of the swept parameters."""
@@ -103,7 +102,7 @@ def _typed(value: Any, kind: pa.DataType) -> Any:
     return _cell(value) if pa.types.is_string(kind) else value
 
 
-def write_statistics(results: Results) -> str:
+def write_statistics(page: Page) -> str:
     """The tidy table of statistics over the seeds: one of one candidate a line, as far as there is one.
 
     The interval of `mean` is Student's, those of `mean_bootstrap`, `median` and `iqm` are bootstrap intervals. Lines
@@ -113,13 +112,16 @@ def write_statistics(results: Results) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     columns = ["dataset", "task", "model", "setting", "metric", "split"]
     writer.writerow([*columns, "statistic", "value", "low", "high", "seeds"])
-    comparisons = compare(results)
-    for comparison in comparisons:
-        for one in comparison.candidates:
-            for metric, split in dict.fromkeys((m.metric, m.split) for run in one.finished for m in run.metrics):
-                fixed = [comparison.dataset, comparison.task, one.model, one.setting, metric, split]
-                writer.writerows([*fixed, *line] for line in _summarise(one, metric, split))
-    for found in aggregate(comparisons):
+    for comparison in page.comparisons:
+        wanted: list[Measured] = [
+            (one, metric, split)
+            for one in comparison.candidates
+            for metric, split in dict.fromkeys((m.metric, m.split) for run in one.finished for m in run.metrics)
+        ]
+        for (one, metric, split), spread in zip(wanted, page.describe_spreads(wanted), strict=True):
+            fixed = [comparison.dataset, comparison.task, one.model, one.setting, metric, split]
+            writer.writerows([*fixed, *line] for line in _summarise(spread))
+    for found in page.aggregates:
         for standing in found.standings:
             fixed = ["", found.task, standing.model, "", found.metric, found.split]
             for name, each in (
@@ -132,9 +134,8 @@ def write_statistics(results: Results) -> str:
     return buffer.getvalue()
 
 
-def _summarise(candidate: Candidate, metric: str, split: str) -> Iterator[list[Any]]:
+def _summarise(spread: Spread) -> Iterator[list[Any]]:
     """Name, value, both ends of the interval, and number of seeds of every statistic that there is."""
-    spread = describe_spread(candidate, metric, split)
     summary = spread.summary
     lines = {
         "mean": (summary.mean, summary.low, summary.high),

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from headrace.figures.aggregates import Aggregate, aggregate
 from headrace.figures.comparisons import Comparison, compare
 from headrace.figures.pairs import Pair, pair_with
+from headrace.figures.spreads import Measured, Spread, describe_spreads
 from headrace.figures.theme import assign_colours
 from headrace.findings.results import DatasetResult, Results
 
@@ -38,6 +39,16 @@ class Page:
     def aggregates(self) -> Sequence[Aggregate]:
         """Return one for every task that was judged on several datasets."""
         return aggregate(self.comparisons)
+
+    def describe_spreads(self, wanted: Sequence[Measured]) -> list[Spread]:
+        """Return the statistics of candidates; each is computed once, whoever asks."""
+        new = [each for each in dict.fromkeys(wanted) if each not in self._spreads]
+        self._spreads.update(zip(new, describe_spreads(new), strict=True))
+        return [self._spreads[each] for each in wanted]
+
+    @cached_property
+    def _spreads(self) -> dict[Measured, Spread]:
+        return {}
 
     @cached_property
     def colours(self) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ import math
 from headrace.figures.aggregates import MAX_DRAWN, Aggregate, draw_profile
 from headrace.figures.comparisons import Comparison
 from headrace.figures.numbers import format_mean, format_number
-from headrace.figures.spreads import Spread, describe_spread
+from headrace.figures.spreads import Spread
 from headrace.figures.theme import assign_colours
 from headrace.judging.resampling import FEW_SEEDS, NUM_RESAMPLES, Estimate
 from headrace.judging.statistics import Summary
@@ -27,7 +27,7 @@ def describe(page: Page) -> Context | None:
             "task": each.task,
             "metric": each.metric,
             "split": each.split,
-            "rows": [_make_row(each, describe_spread(one, each.metric, each.split)) for one in each.candidates],
+            "rows": [_make_row(each, spread) for spread in _describe_spreads(each, page)],
         }
         for each in page.comparisons
     ]
@@ -41,6 +41,10 @@ def describe(page: Page) -> Context | None:
         "few_seeds": FEW_SEEDS,
         "num_resamples": NUM_RESAMPLES,
     }
+
+
+def _describe_spreads(comparison: Comparison, page: Page) -> list[Spread]:
+    return page.describe_spreads([(one, comparison.metric, comparison.split) for one in comparison.candidates])
 
 
 def _describe_aggregate(found: Aggregate, page: Page) -> Context:

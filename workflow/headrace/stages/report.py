@@ -19,6 +19,7 @@ from headrace.reporting.crate import write_crate
 from headrace.reporting.report import compose
 from headrace.reporting.tidy import write_csv, write_parquet, write_statistics
 from headrace.running.jobs import Job, environment
+from headrace.sections.base import Page
 
 COMPUTES = (
     "datasets.base",
@@ -106,10 +107,11 @@ def write(job: Job, results: Results, folder: Path) -> None:
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
     write_atomically(folder / "results.csv", write_csv(results).encode())
     write_atomically(folder / "results.parquet", write_parquet(results))
-    write_atomically(folder / "statistics.csv", write_statistics(results).encode())
+    page = Page(results)
+    write_atomically(folder / "statistics.csv", write_statistics(page).encode())
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
-    report = compose(results)
+    report = compose(page)
     write_atomically(folder / "report.html", report.page.encode())
     listed = write_figures(report.figures, folder / FIGURES)
     copy_drawings(listed, folder / FIGURES, figures_path(job.root, job.id))
