@@ -74,12 +74,15 @@ def test_damaged_results_are_one_line(write, file: str, content: str | None) -> 
     assert "again" in line
 
 
-def test_a_seed_that_appears_twice_is_refused(write) -> None:
+def test_a_seed_that_appears_twice_counts_once_or_is_refused(write) -> None:
     folder = write("one")
+    once = read_finished(folder).values
     lines = (folder / "results.csv").read_text().splitlines(keepends=True)
-    with (folder / "results.csv").open("a") as file:
-        file.writelines(line for line in lines[1:] if ",test,accuracy," in line)
-    with pytest.raises(InputError, match="appears twice"):
+    again = [line for line in lines[1:] if ",test,accuracy," in line]
+    (folder / "results.csv").write_text("".join([*lines, *again]))
+    assert read_finished(folder).values == once
+    (folder / "results.csv").write_text("".join([*lines, again[0].replace(",accuracy,0.", ",accuracy,0.1")]))
+    with pytest.raises(InputError, match="seed 0 of fnn .* appears twice with different values"):
         read_finished(folder)
 
 

@@ -102,6 +102,32 @@ def test_values_that_are_not_numbers_are_problems_and_never_win():
 def test_a_seed_that_counts_twice_is_a_problem():
     runs = exact_runs("fnn", [0.9]) * 2
     assert any("more than once" in problem for problem in find_problems(make_results(runs, []), [only(runs)]))
+    comparison = only([*runs, *exact_runs("cnn", [0.8])])
+    assert [sentence for sentence in answer(comparison).sentences if "fnn" in sentence] == [
+        "fnn has the best mean accuracy, 0.9000 with 1 seed; cnn comes next with 0.8000 with 1 seed."
+    ]
+
+
+def test_of_runs_that_disagree_no_mean_is_told():
+    twice = [*exact_runs("fnn", [0.9, 0.92]), *exact_runs("fnn", [0.1])]
+    mixed = exact_runs("rnn", [0.99, 0.98])
+    mixed[1] = dataclasses.replace(mixed[1], parameters={**mixed[1].parameters, "width": 3})
+    comparison = only([*twice, *mixed, *exact_runs("cnn", [0.8, 0.81])])
+    assert list(comparison.best) == ["cnn"]
+    for candidate in comparison.candidates:
+        summary = candidate.summary("accuracy", "test")
+        assert (summary.count, math.isnan(summary.mean)) == ((2, False) if candidate.model == "cnn" else (0, True))
+    said = answer(comparison)
+    assert "Not ranked, since it is not known which runs count: fnn and rnn." in said.sentences
+    assert answer(only(twice)).headline == "No answer: it is not known which runs count."
+
+
+def test_a_model_that_was_named_twice_is_a_problem():
+    runs = exact_runs("fnn", [0.9, 0.8])
+    results = make_results([*runs, *(dataclasses.replace(run, model="other") for run in runs)], [])
+    assert find_problems(results, compare(results)) == [
+        "fnn and other on digits are the same runs, and each is ranked by itself."
+    ]
 
 
 def test_nothing_finished_is_no_answer():

@@ -99,9 +99,10 @@ def test_one_seed_a_seed_twice_and_equal_values_are_said() -> None:
     results = with_values({"fnn": [0.9, 0.8], "cnn": [0.9, 0.7]})
     twice = [dataclasses.replace(run, seed=0) if run.model == "cnn" else run for run in results.runs]
     (comparison,) = compare(dataclasses.replace(results, runs=twice))
-    (pair,) = pair_with(comparison, "fnn")
-    assert "cannot be compared" in pair.sentence
-    assert math.isnan(pair.probability)
+    assert pair_with(comparison, "fnn") == []
+    same = [*results.runs, next(run for run in results.runs if run.model == "cnn")]
+    (comparison,) = compare(dataclasses.replace(results, runs=same))
+    assert pair_with(comparison, "fnn")[0].num_seeds == 2
 
 
 def test_of_a_metric_without_a_direction_it_is_said_which_is_larger() -> None:

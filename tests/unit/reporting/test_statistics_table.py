@@ -76,7 +76,13 @@ def test_missing_runs_are_counted_and_one_seed_has_no_spread() -> None:
     assert table["low"].isna().all()
 
 
-def test_a_seed_that_was_run_twice_has_no_line() -> None:
+def test_a_seed_that_was_run_twice_counts_once() -> None:
+    runs = exact_runs("fnn", [0.9, 0.8])
+    again = [*runs, dataclasses.replace(runs[0], id="again")]
+    assert write_statistics(Page(make_results(again, []))) == write_statistics(Page(make_results(runs, [])))
+
+
+def test_runs_of_one_seed_that_disagree_have_no_line() -> None:
     runs = [*exact_runs("fnn", [0.9, 0.8]), *exact_runs("fnn", [0.1]), *exact_runs("cnn", [0.7, 0.6])]
     assert set(read(make_results(runs, []))["model"]) == {"cnn"}
 

@@ -111,9 +111,9 @@ def read_finished(folder: Path) -> Finished:
         with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
             for line, split, seed, value in _read_rows(csv.DictReader(file), _points(provenance["runs"])):
                 by_seed = finished.values.setdefault(line, {}).setdefault(split, {})
-                if seed in by_seed:
-                    raise ValueError(f"seed {seed} of {line.name} appears twice")
-                by_seed[seed] = value
+                # As text, in which a value that is not a number is the same as another one.
+                if repr(by_seed.setdefault(seed, value)) != repr(value):
+                    raise ValueError(f"seed {seed} of {line.name} appears twice with different values")
     except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError, csv.Error) as error:
         said = " ".join(str(error).split())
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,15 +42,25 @@ def answer(comparison: Comparison) -> Answer:
         said = f"That alone reaches {verdict.reached} in {comparison.metric}."
         headline, sentences, is_clear = verdict.sentence, [said, headline, *sentences], False
     left_out = [model for model in comparison.models if model not in comparison.best]
-    if best and left_out:
-        whose = "their" if len(left_out) > 1 else "its"
-        sentences.append(f"Not ranked, since {whose} mean {comparison.metric} isn't a number: {_join(left_out)}.")
+    doubtful = [model for model in left_out if any(map(_is_doubtful, comparison.of_model(model)))]
+    if best and doubtful:
+        sentences.append(f"Not ranked, since it is not known which runs count: {_join(doubtful)}.")
+    if best and (without := [model for model in left_out if model not in doubtful]):
+        whose = "their" if len(without) > 1 else "its"
+        sentences.append(f"Not ranked, since {whose} mean {comparison.metric} isn't a number: {_join(without)}.")
     if any(comparison.is_swept(candidate.model) for candidate in best):
         sentences.append(_describe_selection(comparison))
     return Answer(comparison.dataset, comparison.task, headline, tuple(sentences), is_clear)
 
 
+def _is_doubtful(candidate: Candidate) -> bool:
+    """Say whether it has finished runs of which none may count."""
+    return bool(candidate.finished) and not candidate.counted
+
+
 def _judge(comparison: Comparison, best: Sequence[Candidate]) -> tuple[str, list[str], bool]:
+    if not best and any(map(_is_doubtful, comparison.candidates)):
+        return "No answer: it is not known which runs count.", [], False
     if not best:
         return "No answer: no run finished with a result.", [], False
     winner, metric = best[0], comparison.metric
@@ -86,7 +96,7 @@ def _are_apart(first: tuple[float, float], second: tuple[float, float]) -> bool:
 def _describe(comparison: Comparison, candidate: Candidate) -> str:
     summary = candidate.summary(comparison.metric, comparison.split)
     mean, deviation = format_mean(summary.mean, summary.standard_deviation)
-    total = len(candidate.runs)
+    total = candidate.num_seeds
     seeds = f"{summary.count} seed{'s' if summary.count > 1 else ''}"
     seeds = seeds if summary.count == total else f"{summary.count} of {total} seeds"
     return f"{mean} ± {deviation} over {seeds}" if deviation else f"{mean} with {seeds}"
@@ -111,9 +121,19 @@ def find_problems(results: Results, comparisons: Sequence[Comparison]) -> list[s
     for comparison in comparisons:
         for candidate in comparison.candidates:
             problems += _find_doubts(comparison, candidate)
+        problems += _find_twins(comparison)
     if not results.runs:
         problems.append("There are no runs: nothing was compared.")
     return [problem for problem in problems if problem]
+
+
+def _find_twins(comparison: Comparison) -> Iterator[str]:
+    """Yield the candidates that are the same runs, as a model that was named twice: nothing can differ between them."""
+    named: dict[tuple[str, ...], list[str]] = {}
+    for candidate in comparison.candidates:
+        named.setdefault(tuple(run.id for run in candidate.runs), []).append(candidate.name)
+    for names in (names for names in named.values() if len(names) > 1):
+        yield f"{_join(names)} on {comparison.dataset} are the same runs, and each is ranked by itself."
 
 
 def find_broken_steps(results: Results) -> list[Mapping[str, Any]]:
@@ -154,10 +174,13 @@ def _find_doubts(comparison: Comparison, candidate: Candidate) -> list[str]:
         who = runs[0] if len(runs) == 1 else f"{len(runs)} runs of {where}"
         why = "; a class is missing there" if metric == "auroc" else ""
         doubts.append(f"{who} finished, but {metric} ({split}) isn't a finite number{why}.")
-    left_out = "The statistics leave it out; the table of results and the answer count every one of its runs."
-    if candidate.repeated_seeds:
+    left_out = "It has no mean and takes part in no comparison; the table of runs shows each of them."
+    if candidate.disagreeing_seeds:
+        seeds = ", ".join(map(str, candidate.disagreeing_seeds))
+        doubts.append(f"{where} has runs of the same seed that do not say the same: {seeds}. {left_out}")
+    elif candidate.repeated_seeds:
         seeds = ", ".join(map(str, candidate.repeated_seeds))
-        doubts.append(f"{where} counts the same seed more than once: {seeds}. {left_out}")
+        doubts.append(f"{where} has the same seed more than once: {seeds}. The first finished run of each counts.")
     if candidate.mixed_settings:
         names = ", ".join(candidate.mixed_settings)
         doubts.append(f"{where} mixes runs with different settings: {names}. {left_out}")

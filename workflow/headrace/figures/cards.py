@@ -82,8 +82,8 @@ def _make_card(comparison: Comparison, candidate: Candidate, results: Results, d
         "training": _describe_training(candidate.runs[0]),
         "data": _describe_data(dataset),
         "seeds": _describe_seeds(candidate),
-        "cost": _describe_cost(candidate.finished),
-        "speed": _describe_speed(candidate.finished),
+        "cost": _describe_cost(candidate.counted),
+        "speed": _describe_speed(candidate.counted),
         "intended use": _describe_use(comparison, dataset),
     }
     return Card(
@@ -113,6 +113,8 @@ def choose_run(comparison: Comparison, candidate: Candidate) -> RunResult | None
 def _describe_choice(comparison: Comparison, candidate: Candidate) -> str:
     if len(candidate.finished) < 2:
         return "its only finished run"
+    if not candidate.counted:
+        return "the first of its runs: it is not known which of them count"
     return f"the best of its seeds by {comparison.metric} on {comparison.selection_split}"
 
 
@@ -258,7 +260,7 @@ def _find_limits(comparison: Comparison, candidate: Candidate, dataset: DatasetR
         yield "It answers with one of its classes whatever it is shown."
     if comparison.task == "regression":
         yield "It gives a number without saying how sure it is."
-    if len(candidate.finished) == 1:
+    if len(candidate.counted) == 1:
         yield "One seed can't tell how much of the result is chance."
     if comparison.is_swept(candidate.model) and comparison.selection_split == comparison.split:
         yield f"Its setting was chosen on {comparison.split} itself, which flatters it."

@@ -47,9 +47,37 @@ class Candidate:
         return tuple(run for run in self.runs if run.status == "done")
 
     @cached_property
+    def counted(self) -> tuple[RunResult, ...]:
+        """Return the finished runs that a mean may rest on: of every seed the first one.
+
+        None where a seed's runs disagree or runs differ in more than their seed: nobody knows which of them count.
+        """
+        if self.disagreeing_seeds or self.mixed_settings:
+            return ()
+        firsts: dict[int, RunResult] = {}
+        for run in self.finished:
+            firsts.setdefault(run.seed, run)
+        return tuple(firsts.values())
+
+    @property
+    def num_seeds(self) -> int:
+        """Return how many seeds were asked for."""
+        return len({run.seed for run in self.runs})
+
+    @cached_property
     def repeated_seeds(self) -> list[int]:
-        """Return the seeds of more than one run: nobody knows which of them counts."""
+        """Return the seeds of more than one run."""
         return [seed for seed, count in Counter(run.seed for run in self.runs).items() if count > 1]
+
+    @cached_property
+    def disagreeing_seeds(self) -> list[int]:
+        """Return the seeds whose finished runs do not say the same."""
+        said: dict[int, set[tuple[str, ...]]] = {seed: set() for seed in self.repeated_seeds}
+        for run in self.finished if said else ():
+            if run.seed in said:
+                # As text, in which a value that is not a number is the same as another one.
+                said[run.seed].add(tuple(sorted(map(repr, run.metrics))))
+        return [seed for seed, different in said.items() if len(different) > 1]
 
     @cached_property
     def mixed_settings(self) -> list[str]:
@@ -61,8 +89,8 @@ class Candidate:
         return [name for name in names if len({_write_parameter(run, name) for run in self.runs}) > 1]
 
     def values(self, metric: str, split: str) -> list[tuple[RunResult, MetricValue]]:
-        """Return one value per finished run that has this metric."""
-        return [(run, value) for run in self.finished if (value := find_metric(run, metric, split)) is not None]
+        """Return one value for every seed that counts and has this metric."""
+        return [(run, value) for run in self.counted if (value := find_metric(run, metric, split)) is not None]
 
     def summary(self, metric: str, split: str) -> Summary:
         """Return mean and spread over the seeds; a spread that is but rounding is zero."""

@@ -75,7 +75,7 @@ def describe_methods(
         " ".join(_describe_model(text, results, *pair) for pair in chosen),
         " ".join(_describe_training(text, [candidate for _, candidate in chosen])),
         " ".join([*_describe_measures(text, results, comparisons), *_describe_tests(text, results, pairs, aggregates)]),
-        _describe_tools(text, results, [run for _, candidate in chosen for run in candidate.finished]),
+        _describe_tools(text, results, [run for _, candidate in chosen for run in candidate.counted]),
     )
     return Methods(tuple(filter(None, paragraphs)), tuple(text.cited.values()))
 
@@ -118,7 +118,7 @@ def _describe_model(text: Text, results: Results, comparison: Comparison, candid
     parts += [f" ({settings})"] if settings else []
     parts += [f", with dropout{text.cite('dropout')}"] if run.parameters.get("dropout") else []
     if comparison.is_swept(candidate.model):
-        number = sum(other.model == candidate.model for other in comparison.candidates)
+        number = len(comparison.of_model(candidate.model))
         parts.append(
             f"; of {number} settings {candidate.setting} was chosen, by the mean {comparison.metric} over seeds on "
             f"the {comparison.selection_split} split"
@@ -165,7 +165,7 @@ def _say_training(text: Text, candidate: Candidate) -> str:
     defaults = Training().model_dump(mode="json")
     changed = {name: known[name] for name in defaults if name not in TOLD_APART and known[name] != defaults[name]}
     parts += [f"{format_point({name: value})}{text.cite(sources.get(name, ''))}" for name, value in changed.items()]
-    seeds = [run.seed for run in candidate.finished]
+    seeds = [run.seed for run in candidate.counted]
     parts.append(f"batches of {_count(known['batch_size'])} samples")
     epochs = f"for {_count(known['epochs'])} epoch{'' if known['epochs'] == 1 else 's'}"
     runs = f"once for each of the seeds {_join(map(str, seeds))}" if len(seeds) > 1 else f"once, with seed {seeds[0]}"
@@ -188,7 +188,7 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
             f"Intervals of single runs are {share} % percentile intervals over {_count(number)} bootstrap "
             f"resamples of the samples of a split{text.cite('bootstrap')}."
         )
-    if any(len(candidate.finished) > 1 for each in comparisons for candidate in each.best.values()):
+    if any(len(candidate.counted) > 1 for each in comparisons for candidate in each.best.values()):
         yield (
             "Results are means over seeds with their standard deviation and 95 % Student t intervals"
             f"{text.cite('student')}. Medians and interquartile means have intervals by {_count(NUM_RESAMPLES)} "

@@ -38,7 +38,7 @@ def find_strengths(comparison: Comparison, corruption: str) -> list[float]:
     strengths = {
         value.strength
         for candidate in comparison.best.values()
-        for run in candidate.finished
+        for run in candidate.counted
         for value in run.corrupted
         if value.corruption == corruption
     }
@@ -48,7 +48,7 @@ def find_strengths(comparison: Comparison, corruption: str) -> list[float]:
 def find_level(comparison: Comparison, candidate: Candidate, corruption: str, strength: float) -> Level:
     """Return what the seeds of a candidate reach at a strength."""
     found: list[tuple[int, MetricValue]] = []
-    for run in candidate.finished:
+    for run in candidate.counted:
         if not strength:
             value: MetricValue | None = find_metric(run, comparison.metric, "test")
         else:

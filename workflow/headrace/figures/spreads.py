@@ -55,7 +55,7 @@ def _describe(each: Measured, doubt: str, values: Sequence[float], found: Mappin
     return Spread(
         candidate=candidate,
         doubt=doubt,
-        count=len({run.seed for run, _ in members}),
+        count=len(members),
         summary=summary,
         mean=Estimate(summary.mean, found["mean"].low, found["mean"].high),
         median=found["median"],
@@ -68,13 +68,13 @@ def _describe(each: Measured, doubt: str, values: Sequence[float], found: Mappin
 
 def find_doubt(candidate: Candidate, metric: str, split: str) -> str:
     """Return why the values of a candidate are not summed up, "" where they may be."""
+    if candidate.disagreeing_seeds:
+        return f"seeds whose runs do not say the same: {', '.join(map(str, candidate.disagreeing_seeds))}"
+    if candidate.mixed_settings:
+        return f"runs with different settings: {', '.join(candidate.mixed_settings)}"
     members = candidate.values(metric, split)
     if not members:
         return f"no run finished with {metric} on {split}"
-    if candidate.repeated_seeds:
-        return f"seeds that were run more than once: {', '.join(map(str, candidate.repeated_seeds))}"
-    if candidate.mixed_settings:
-        return f"runs with different settings: {', '.join(candidate.mixed_settings)}"
     if not all(math.isfinite(value.value) for _, value in members):
         return "a value is not a finite number"
     return ""

@@ -17,7 +17,7 @@ def describe(page: Page) -> Context | None:
         panels = [
             {
                 "name": candidate.name,
-                "num_seeds": sum(run.reliability is not None for run in candidate.finished),
+                "num_seeds": sum(run.reliability is not None for run in candidate.counted),
                 "ece": pool_reliability(candidate).ece,
                 "spec": draw_reliability(candidate, page.colours[candidate.name], each.dataset),
             }

@@ -53,10 +53,10 @@ def _describe_energy(comparison: Comparison, trained: Energy | None) -> Context 
 
 def _energy_of(candidate: Candidate, trained: Energy) -> dict[str, Any] | None:
     """Return the means over the runs of a candidate; None where a run's CPU time isn't known."""
-    cpu_s = [run.cpu_s for run in candidate.finished if run.cpu_s is not None]
-    if not cpu_s or len(cpu_s) < len(candidate.finished):
+    cpu_s = [run.cpu_s for run in candidate.counted if run.cpu_s is not None]
+    if not cpu_s or len(cpu_s) < len(candidate.counted):
         return None
-    on_gpu_s = [run.seconds or 0.0 for run in candidate.finished if run.device not in ("", "cpu")]
+    on_gpu_s = [run.seconds or 0.0 for run in candidate.counted if run.device not in ("", "cpu")]
     joules = math.fsum(cpu_s) * trained.joules_per_cpu_s + math.fsum(on_gpu_s) * trained.gpu_watts
     count = len(cpu_s)
     return {"name": candidate.name, "num_runs": count, "cpu_s": math.fsum(cpu_s) / count, "joules": joules / count}

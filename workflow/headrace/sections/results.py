@@ -59,7 +59,7 @@ def _make_table(comparison: Comparison, baseline: str | None) -> Context:
         is_chosen = comparison.is_swept(candidate.model) and comparison.best.get(candidate.model) is candidate
         counts = [run.num_parameters for run in candidate.runs if run.num_parameters is not None]
         numbers: Context = {"difference": _format_difference(difference), "parameters": _format_parameters(counts)}
-        seconds = [run.seconds for run in candidate.finished if run.seconds is not None]
+        seconds = [run.seconds for run in candidate.counted if run.seconds is not None]
         row = {"candidate": candidate, "cells": cells, "is_chosen": is_chosen, "is_reference": candidate is reference}
         numbers["fewest_parameters"] = min(counts, default=None)
         rows.append({**row, **numbers, "seconds": sum(seconds) / len(seconds) if seconds else None})
@@ -97,12 +97,12 @@ def _find_best(comparison: Comparison, metric: str) -> float:
 def _make_cell(candidate: Candidate, metric: str, split: str, best: float) -> Context:
     summary = candidate.summary(metric, split)
     mean, deviation = format_mean(summary.mean, summary.standard_deviation)
-    seeds = [{"seed": run.seed, "metric": value} for run, value in candidate.values(metric, split)]
+    shown = [value for run in candidate.finished if (value := find_metric(run, metric, split)) is not None]
     return {
-        "mean": mean,
+        "mean": mean if summary.count else "–",
         "value": summary.mean,
         "deviation": deviation,
-        "seeds": seeds,
+        "seeds": shown,
         "is_best": summary.mean == best,
     }
 
