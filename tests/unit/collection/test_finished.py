@@ -82,7 +82,7 @@ def test_a_seed_that_appears_twice_counts_once_or_is_refused(write) -> None:
     (folder / "results.csv").write_text("".join([*lines, *again]))
     assert read_finished(folder).values == once
     (folder / "results.csv").write_text("".join([*lines, again[0].replace(",accuracy,0.", ",accuracy,0.1")]))
-    with pytest.raises(InputError, match="seed 0 of fnn .* appears twice with different values"):
+    with pytest.raises(InputError, match=r"seed 0 of fnn .* appears twice with different values"):
         read_finished(folder)
 
 
