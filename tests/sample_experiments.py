@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from headrace.findings.results import Results
-from headrace.reporting.tidy import write_csv
+from headrace.reporting.tables import write_csv
+from headrace.reporting.tidy import tabulate_metrics
 from headrace.stages.report import RUN_KEYS
 from sample_results import quickstart
 
@@ -26,7 +27,7 @@ def write_results(
     folder.mkdir(parents=True)
     settings = {**yaml.safe_load(results.resolved_yaml), "name": name, **changes}
     (folder / "experiment.yaml").write_text(yaml.safe_dump(settings))
-    (folder / "results.csv").write_text(write_csv(results))
+    (folder / "results.csv").write_text(write_csv(tabulate_metrics(results)))
     entries = [
         {"label": ["shard", each.name], "id": each.name, "digest": each.digest, "status": "done", "artifact": "-"}
         for each in results.datasets

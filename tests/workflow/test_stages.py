@@ -495,7 +495,7 @@ def test_a_result_can_be_digested_and_verified(done: Place, capsys: pytest.Captu
 def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
     done.call_all("report")
     header, *rows = (done.folder / "results" / "tiny" / "results.csv").read_text().splitlines()
-    assert header.startswith("experiment,dataset,family,model,features,task,run,seed")
+    assert header.startswith("experiment,dataset,family,model,features,task,run,seed,kind")
     assert header.endswith("split,metric,value,low,high")
     typed = pq.read_table(done.folder / "results" / "tiny" / "results.parquet")
     assert (",".join(typed.column_names), typed.num_rows) == (header, len(rows))
@@ -503,6 +503,12 @@ def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
         metrics = read_json(artifact_path(done.root, "evaluate", run.evaluate.id) / "metrics.json")
         mine = [row for row in rows if f",{run.train.id}," in row]
         assert len(mine) == len(metrics)
+    for reference in done.plan.references:
+        judged = read_json(artifact_path(done.root, "evaluate", reference.evaluate.id) / "references.json")
+        for each in judged:
+            mine = [row for row in rows if f",{reference.dataset},{each['name']},{each['name']}," in row]
+            assert len(mine) == len(each["metrics"])
+            assert all(",,,reference," in row for row in mine)
 
 
 def test_the_statistics_lie_beside_the_table_and_in_the_crate(done: Place) -> None:
@@ -510,7 +516,9 @@ def test_the_statistics_lie_beside_the_table_and_in_the_crate(done: Place) -> No
     result = done.folder / "results" / "tiny"
     header, *rows = (result / "statistics.csv").read_text().splitlines()
     assert header == "dataset,task,model,setting,metric,split,statistic,value,low,high,seeds"
-    assert {row.split(",")[2] for row in rows} == {run.model for run in done.plan.runs}
+    models = {row.split(",")[2] for row in rows if ",reference," not in row}
+    assert models == {run.model for run in done.plan.runs}
+    assert any(",most_frequent,,accuracy,test,reference," in row for row in rows)
     assert '"statistics.csv"' in (result / "ro-crate-metadata.json").read_text()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.collection.finished import Line, read_all, read_finished
 from headrace.errors import InputError
-from sample_results import broken_quickstart, quickstart
+from sample_results import broken_quickstart, make_references, quickstart
 
 
 def test_every_line_has_its_main_metric_for_every_seed(write) -> None:
@@ -20,6 +20,21 @@ def test_every_line_has_its_main_metric_for_every_seed(write) -> None:
     # The table has a column of the swept learning rate for models that are not swept, too.
     assert Line("digits", "classification", "cnn", "pixels", "") in finished.values
     assert finished.num_runs == 15
+
+
+def test_references_are_no_lines_of_results(write) -> None:
+    alone = read_finished(write("one"))
+    beside = read_finished(write("two", dataclasses.replace(quickstart(), references=make_references())))
+    assert beside.values == alone.values
+    assert beside.num_runs == 15
+    accuracy = {
+        each.name: value.value
+        for each in make_references()
+        for value in each.metrics
+        if (value.metric, value.split) == ("accuracy", "test")
+    }
+    assert beside.references == {("digits", "classification"): accuracy}
+    assert alone.references == {}
 
 
 def test_failed_and_missing_runs_are_no_results(write) -> None:

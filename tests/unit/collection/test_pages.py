@@ -2,14 +2,15 @@
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import pandas
 
 from headrace.__main__ import main
-from headrace.collection.finished import read_all
+from headrace.collection.finished import read_all, read_finished
 from headrace.collection.pages import render_index
-from sample_results import HOSTILE, quickstart
+from sample_results import HOSTILE, make_references, quickstart
 
 
 def test_collect_writes_an_index_with_the_best_of_each_dataset(write, tmp_path: Path, capsys) -> None:
@@ -46,6 +47,39 @@ def test_collect_writes_the_lines_of_all_experiments_into_one_table(write, tmp_p
         assert set(mine[other]) == {""}
     assert main(["collect", "--results", str(tmp_path / "results")]) == 0
     assert (tmp_path / "results" / "all.csv").read_text() == text
+
+
+def test_a_reference_stands_beside_the_best_model_and_is_never_it(write, tmp_path: Path) -> None:
+    def page_of(name: str, added: float) -> str:
+        found = [
+            dataclasses.replace(
+                each, metrics=[dataclasses.replace(value, value=value.value + added) for value in each.metrics]
+            )
+            for each in make_references()
+        ]
+        folder = write(name, dataclasses.replace(quickstart(), references=found))
+        return " ".join(render_index(tmp_path / "results", [read_finished(folder)]).split())
+
+    page = page_of("poor", 0.0)
+    assert re.search(r"<td>cnn</td><td>accuracy</td><td>0.97\S+ ± \S+</td><td>nearest neighbour 0.93\d+</td>", page)
+    assert "not beaten" not in page
+    page = page_of("good", 0.06)
+    assert "<td>nearest neighbour 0.99" in page
+    assert page.count("not beaten") == 1
+    assert page.count("no better than nearest neighbour 0.99") == 1
+    assert "<td>cnn</td>" in page
+
+
+def test_tables_of_an_older_version_have_runs_alone(write, tmp_path: Path) -> None:
+    write("new", dataclasses.replace(quickstart(), references=make_references()))
+    path = write("old") / "results.csv"
+    table = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    table.drop(columns="kind").to_csv(path, index=False)
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 0
+    joined = pandas.read_csv(tmp_path / "results" / "all.csv", dtype=str, keep_default_na=False)
+    assert set(joined[joined.experiment == "old"].kind) == {"run"}
+    assert set(joined[joined.experiment == "new"].kind) == {"run", "reference"}
+    assert joined[joined.experiment == "old"].reset_index(drop=True).equals(table)
 
 
 def test_what_is_damaged_is_left_out_and_said(write, tmp_path: Path, capsys) -> None:

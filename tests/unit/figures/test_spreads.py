@@ -11,7 +11,7 @@ from headrace.figures.answers import find_problems
 from headrace.figures.spreads import Spread, describe_spreads
 from headrace.findings.results import MetricValue, RunResult
 from headrace.reporting.report import render
-from sample_results import broken_quickstart, exact_runs, make_dataset, make_results, only, quickstart
+from sample_results import broken_quickstart, exact_runs, make_dataset, make_references, make_results, only, quickstart
 
 VALUES = [0.91, 0.95, 0.89, 0.93, 0.97, 0.90, 0.96, 0.94]
 
@@ -117,6 +117,18 @@ def test_one_seed_has_values_and_no_intervals() -> None:
     assert (found.summary.mean, found.median.value, found.iqm.value) == (0.9, 0.9, 0.9)
     assert all(map(math.isnan, (found.summary.low, found.mean.low, found.median.high, found.iqm.low)))
     assert "bootstrap [" not in page_of(exact_runs("fnn", [0.9]))
+
+
+def test_what_needs_no_training_stands_below_the_models() -> None:
+    page = render(dataclasses.replace(quickstart(), references=make_references()))
+    section = page[page.index('<section aria-labelledby="statistics">') :]
+    rows = section[: section.index("</table>")].split("<tr")
+    assert "most frequent class" in rows[-2]
+    assert "nearest neighbour" in rows[-1]
+    (value,) = [m for m in make_references()[1].metrics if (m.metric, m.split) == ("accuracy", "test")]
+    half_width = (value.high - value.low) / 2
+    assert f'value="{value.value}"' in rows[-1]
+    assert f'<td class="number">{half_width:.3f}</td>' in rows[-1]
 
 
 def test_every_candidate_has_a_row_and_the_page_says_what_few_seeds_are_worth() -> None:

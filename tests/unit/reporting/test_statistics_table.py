@@ -18,6 +18,7 @@ from sample_results import (
     exact_runs,
     hostile,
     make_dataset,
+    make_references,
     make_results,
     quickstart,
     three_datasets,
@@ -85,6 +86,17 @@ def test_a_seed_that_was_run_twice_counts_once() -> None:
 def test_runs_of_one_seed_that_disagree_have_no_line() -> None:
     runs = [*exact_runs("fnn", [0.9, 0.8]), *exact_runs("fnn", [0.1]), *exact_runs("cnn", [0.7, 0.6])]
     assert set(read(make_results(runs, []))["model"]) == {"cnn"}
+
+
+def test_what_needs_no_training_has_a_statistic_of_its_own() -> None:
+    table = read(dataclasses.replace(quickstart(), references=make_references()))
+    own = table[table["statistic"] == "reference"]
+    assert set(own["model"]) == {"most_frequent", "nearest_neighbour"}
+    assert (own["seeds"] == 0).all()
+    nearest = own[(own["model"] == "nearest_neighbour") & (own["metric"] == "accuracy") & (own["split"] == "test")]
+    (expected,) = [m for m in make_references()[1].metrics if (m.metric, m.split) == ("accuracy", "test")]
+    assert nearest[["value", "low", "high"]].to_numpy().tolist() == [[expected.value, expected.low, expected.high]]
+    assert table[table["statistic"] != "reference"].reset_index(drop=True).equals(read(quickstart()))
 
 
 def test_lines_without_a_dataset_are_over_all_of_them() -> None:

@@ -14,15 +14,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.experiments.config import Training
 from headrace.findings.results import MetricValue, Results
-from headrace.reporting.tidy import FIXED, MEASURED, write_csv, write_parquet
-from sample_results import broken_quickstart, hostile, make_results, make_run, oddities, quickstart, two_datasets
+from headrace.registry import list_kinds, load_kind
+from headrace.reporting.tables import write_csv, write_parquet
+from headrace.reporting.tidy import FIXED, MEASURED, tabulate_metrics
+from sample_results import (
+    broken_quickstart,
+    hostile,
+    make_references,
+    make_results,
+    make_run,
+    oddities,
+    quickstart,
+    two_datasets,
+)
 
 NUMBERS = ("seed", "value", "low", "high")
 
 
 def read_parquet(results: Results) -> pa.Table:
-    return pq.read_table(io.BytesIO(write_parquet(results)))
+    return pq.read_table(io.BytesIO(write_parquet(tabulate_metrics(results))))
+
+
+def read_csv(results: Results, **options: object) -> pandas.DataFrame:
+    return pandas.read_csv(io.StringIO(write_csv(tabulate_metrics(results))), **options)
+
+
+def referenced() -> Results:
+    return dataclasses.replace(quickstart(), references=make_references())
 
 
 def swept_over(*values: object) -> Results:
@@ -31,10 +51,10 @@ def swept_over(*values: object) -> Results:
     return make_results([*runs, make_run("cnn", 0, {"accuracy": 0.9})], [])
 
 
-@pytest.mark.parametrize("make", [quickstart, broken_quickstart, two_datasets, oddities, hostile])
+@pytest.mark.parametrize("make", [quickstart, referenced, broken_quickstart, two_datasets, oddities, hostile])
 def test_both_tables_say_the_same(make):
     typed = read_parquet(make())
-    text = pandas.read_csv(io.StringIO(write_csv(make())), dtype=str, keep_default_na=False)
+    text = read_csv(make(), dtype=str, keep_default_na=False)
     assert typed.column_names == list(text.columns)
     assert typed.num_rows == len(text) > 0
     for name in text.columns:
@@ -49,7 +69,7 @@ def test_both_tables_say_the_same(make):
 
 def test_columns_have_types_that_do_not_hang_on_the_values():
     numbers = {"seed": pa.int64(), "value": pa.float64(), "low": pa.float64(), "high": pa.float64()}
-    for results in (quickstart(), oddities(), make_results([], [])):
+    for results in (quickstart(), referenced(), oddities(), make_results([], [])):
         schema = read_parquet(results).schema
         assert {name: schema.field(name).type for name in (*FIXED, *MEASURED)} == {
             name: numbers.get(name, pa.string()) for name in (*FIXED, *MEASURED)
@@ -78,6 +98,37 @@ def test_a_swept_parameter_is_a_number_where_all_are(values, kind, expected):
     assert list(found.values()) == expected
 
 
+def test_references_are_lines_that_no_analysis_takes_for_runs():
+    table, alone = read_csv(referenced()), read_csv(quickstart())
+    measured = table[(table.split == "test") & (table.metric == "accuracy")]
+    by_family = measured.groupby("family")["value"].mean()
+    known = {
+        each.name: value.value
+        for each in make_references()
+        for value in each.metrics
+        if (value.metric, value.split) == ("accuracy", "test")
+    }
+    assert {name: by_family[name] for name in known} == known
+    assert set(by_family.index) == {"fnn", "cnn", "rnn", *known}
+    # What is grouped by runs or by seeds never meets them.
+    for column in ("run", "seed"):
+        found = measured.groupby(["family", column])["value"].mean()
+        assert not set(found.index.get_level_values("family")) & set(known)
+    runs = table[table.kind == "run"].astype({"seed": int})
+    pandas.testing.assert_frame_equal(runs.reset_index(drop=True), alone)
+    references = table[table.kind == "reference"]
+    assert set(references.model) == set(references.family) == set(known)
+    assert references[["run", "seed", "learning_rate"]].isna().all(axis=None)
+    assert references.index.min() == len(alone)
+
+
+def test_no_parameter_has_the_name_of_a_column():
+    fields = {name for family in list_kinds("models") for name in load_kind("models", family).model_fields}
+    swept = (fields | set(Training.model_fields)) - {"kind", "name", "features", "datasets", "sweep"}
+    assert {"hidden", "learning_rate"} < swept
+    assert not swept & {*FIXED, *MEASURED}
+
+
 def test_what_failed_changes_no_type():
     results = swept_over(1, 0.5)
     failed = dataclasses.replace(results.runs[1], status="failed", metrics=())
@@ -94,7 +145,7 @@ def test_nan_is_nan_and_not_missing():
 
 
 def test_the_same_results_give_the_same_bytes():
-    assert write_parquet(quickstart()) == write_parquet(quickstart())
+    assert write_parquet(tabulate_metrics(quickstart())) == write_parquet(tabulate_metrics(quickstart()))
 
 
 parameters = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8"))

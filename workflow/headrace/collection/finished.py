@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from headrace.errors import InputError
 from headrace.figures.comparisons import MAIN_METRICS, format_point
 from headrace.provenance.verification import PROVENANCE, artifacts_of
+from headrace.reporting.tidy import REFERENCE
 
 FILES = ("experiment.yaml", PROVENANCE, "results.csv")
 COLUMNS = ("dataset", "model", "features", "task", "run", "seed", "split", "metric", "value")
@@ -52,6 +53,8 @@ class Finished:
     versions: dict[str, str]
     values: dict[Line, dict[str, dict[int, float]]] = field(default_factory=dict)
     """By line and split: the value of the task's main metric for every seed."""
+    references: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    """By dataset and task: what each predictor without training reaches in that metric on test."""
 
     def of(self, line: Line, split: str) -> Mapping[int, float]:
         """The main metric by seed."""
@@ -109,11 +112,14 @@ def read_finished(folder: Path) -> Finished:
             versions=dict(provenance["environment"]["versions"]),
         )
         with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
-            for line, split, seed, value in _read_rows(csv.DictReader(file), _points(provenance["runs"])):
-                by_seed = finished.values.setdefault(line, {}).setdefault(split, {})
-                # As text, in which a value that is not a number is the same as another one.
-                if repr(by_seed.setdefault(seed, value)) != repr(value):
-                    raise ValueError(f"seed {seed} of {line.name} appears twice with different values")
+            rows = list(_read_rows(csv.DictReader(file)))
+        _keep_references(finished, (row for row in rows if row.get("kind") == REFERENCE))
+        points = _points(provenance["runs"])
+        for line, split, seed, value in (_read_run(row, points) for row in rows if row.get("kind") != REFERENCE):
+            by_seed = finished.values.setdefault(line, {}).setdefault(split, {})
+            # As text, in which a value that is not a number is the same as another one.
+            if repr(by_seed.setdefault(seed, value)) != repr(value):
+                raise ValueError(f"seed {seed} of {line.name} appears twice with different values")
     except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError, csv.Error) as error:
         said = " ".join(str(error).split())
         raise InputError(
@@ -128,14 +134,25 @@ def _points(runs: Sequence[Mapping[str, Any]]) -> dict[Key, str]:
     return {(run["id"], run["dataset"], run["model"], run["features"]): format_point(run["point"]) for run in runs}
 
 
-def _read_rows(rows: csv.DictReader[str], points: Mapping[Key, str]) -> Iterator[tuple[Line, str, int, float]]:
-    """The main metric of every run on every split."""
+def _read_rows(rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    """The lines of the main metric."""
     if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
         raise ValueError(f"results.csv has no column {missing[0]}")
     for row in rows:
         if None in row or None in row.values():
             raise ValueError(f"line {rows.line_num} of results.csv does not have the columns of the first one")
         if row["metric"] == main_metric(row["task"]):
-            point = points[row["run"], row["dataset"], row["model"], row["features"]]
-            line = Line(row["dataset"], row["task"], row["model"], row["features"], point)
-            yield line, row["split"], int(row["seed"]), float(row["value"])
+            yield row
+
+
+def _read_run(row: Mapping[str, str], points: Mapping[Key, str]) -> tuple[Line, str, int, float]:
+    """A run's place, split and seed, and its value."""
+    point = points[row["run"], row["dataset"], row["model"], row["features"]]
+    line = Line(row["dataset"], row["task"], row["model"], row["features"], point)
+    return line, row["split"], int(row["seed"]), float(row["value"])
+
+
+def _keep_references(finished: Finished, rows: Iterable[Mapping[str, str]]) -> None:
+    """Keep what references reach on test, apart from all runs."""
+    for row in (row for row in rows if row["split"] == "test"):
+        finished.references.setdefault((row["dataset"], row["task"]), {})[row["model"]] = float(row["value"])

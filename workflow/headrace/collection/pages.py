@@ -17,6 +17,7 @@ from headrace.collection.finished import Finished, Line, main_metric
 from headrace.collection.joined import ALL
 from headrace.figures.comparisons import LOWER_IS_BETTER
 from headrace.figures.numbers import format_mean, format_number
+from headrace.figures.references import NAMES
 from headrace.judging.statistics import summarise
 from headrace.reporting.report import TEMPLATES, hash_source
 
@@ -59,6 +60,8 @@ def _describe(root: Path, finished: Finished) -> dict[str, Any]:
     for line in finished.values:
         groups.setdefault((line.dataset, line.task), []).append(line)
     best = [_best_line(finished, lines) for lines in groups.values()]
+    for entry in filter(None, best):
+        entry["reference"] = _hold_against_references(finished, entry)
     data = {entry["label"][1]: entry["digest"] for entry in finished.artifacts if entry["label"][0] == "shard"}
     states = [entry["status"] for entry in finished.artifacts if entry["label"][0] == "evaluate"]
     return {
@@ -93,6 +96,18 @@ def _best_line(finished: Finished, lines: Sequence[Line]) -> dict[str, Any] | No
         "shown": f"{mean} ± {deviation}" if deviation else format_number(told.mean),
         "num_seeds": told.count,
     }
+
+
+def _hold_against_references(finished: Finished, entry: dict[str, Any]) -> dict[str, Any] | None:
+    """The best predictor without training beside a best line, and whether that is better; None where there is none."""
+    sign = 1 if entry["metric"] in LOWER_IS_BETTER else -1
+    known = finished.references.get((entry["dataset"], entry["task"]), {})
+    finite = {name: value for name, value in known.items() if math.isfinite(value)}
+    if not finite:
+        return None
+    name, value = min(finite.items(), key=lambda pair: sign * pair[1])
+    is_beaten = sign * entry["value"] < sign * value
+    return {"shown": f"{NAMES.get(name, name)} {format_number(value)}", "is_beaten": is_beaten}
 
 
 def _find_best(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ SNAKEMAKE = "https://snakemake.github.io"
 
 FILES = {
     "report.html": ("The report", "text/html"),
-    "results.csv": ("Every metric of every run", "text/csv"),
+    "results.csv": ("Every metric of every run and of every reference", "text/csv"),
     "results.parquet": ("The same table with types", "application/vnd.apache.parquet"),
     "statistics.csv": ("Every statistic over seeds", "text/csv"),
     "provenance.json": ("Every artifact with its digest and its environment", "application/json"),

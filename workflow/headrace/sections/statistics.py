@@ -7,8 +7,10 @@ import math
 from headrace.figures.aggregates import MAX_DRAWN, Aggregate, draw_profile
 from headrace.figures.comparisons import Comparison
 from headrace.figures.numbers import format_mean, format_number
+from headrace.figures.references import find_value, name_reference
 from headrace.figures.spreads import Spread
 from headrace.figures.theme import assign_colours
+from headrace.findings.results import ReferenceResult
 from headrace.judging.resampling import FEW_SEEDS, NUM_RESAMPLES, Estimate
 from headrace.judging.statistics import Summary
 from headrace.sections.base import Context, Page
@@ -28,6 +30,7 @@ def describe(page: Page) -> Context | None:
             "metric": each.metric,
             "split": each.split,
             "rows": [_make_row(each, spread) for spread in _describe_spreads(each, page)],
+            "untrained": [row for one in each.references if (row := _make_untrained_row(each, one))],
         }
         for each in page.comparisons
     ]
@@ -79,6 +82,16 @@ def _make_row(comparison: Comparison, spread: Spread) -> Context:
         if math.isfinite(spread.sample_half_width)
         else "–",
     }
+
+
+def _make_untrained_row(comparison: Comparison, reference: ReferenceResult) -> Context | None:
+    """Return what a predictor without training reaches; None without a number."""
+    found = find_value(reference, comparison.metric, comparison.split)
+    if found is None or not math.isfinite(found.value):
+        return None
+    half_width = found.high / 2 - found.low / 2
+    told = format_number(half_width, 2) if math.isfinite(half_width) else "–"
+    return {"name": name_reference(reference), "value": found, "sample_half_width": told}
 
 
 def _format_interval(found: Estimate | Summary, digits: int = 4) -> str:

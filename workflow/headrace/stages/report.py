@@ -17,7 +17,8 @@ from headrace.planning.artifacts import figures_path
 from headrace.provenance.manifests import write_atomically, write_json
 from headrace.reporting.crate import write_crate
 from headrace.reporting.report import compose
-from headrace.reporting.tidy import write_csv, write_parquet, write_statistics
+from headrace.reporting.tables import write_csv, write_parquet
+from headrace.reporting.tidy import tabulate_metrics, write_statistics
 from headrace.running.jobs import Job, environment
 from headrace.sections.base import Page
 
@@ -58,6 +59,7 @@ COMPUTES = (
     "findings.gathering",
     "reporting.report",
     "findings.results",
+    "reporting.tables",
     "reporting.tidy",
     "scaling.laws",
     "sections.answer",
@@ -105,8 +107,9 @@ def write(job: Job, results: Results, folder: Path) -> None:
         if other != job.receipt or not is_whole:
             other.unlink(missing_ok=True)
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
-    write_atomically(folder / "results.csv", write_csv(results).encode())
-    write_atomically(folder / "results.parquet", write_parquet(results))
+    table = tabulate_metrics(results)
+    write_atomically(folder / "results.csv", write_csv(table).encode())
+    write_atomically(folder / "results.parquet", write_parquet(table))
     page = Page(results)
     write_atomically(folder / "statistics.csv", write_statistics(page).encode())
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
