@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
@@ -590,3 +591,10 @@ def test_groups_go_with_their_samples_from_the_file_to_the_report(tmp_path: Path
         assert run.groups.counts[code] == own.sum()
         assert run.groups.scores["accuracy"][code] == np.mean(predicted[own] == target[test][own])
         assert run.groups.scores["selection rate"][code] == np.mean(predicted[own])
+    place.call_all("report")
+    result = place.folder / "results" / "grouped"
+    table = pandas.read_csv(result / "groups.csv")
+    accuracy = table[table.metric == "accuracy"].set_index("group")["value"]
+    assert accuracy.to_dict() == dict(zip(run.groups.names, run.groups.scores["accuracy"], strict=True))
+    assert pq.read_table(result / "groups.parquet").num_rows == len(table)
+    assert all(f'"{name}.csv"' in (result / "ro-crate-metadata.json").read_text() for name in ("groups", "classes"))

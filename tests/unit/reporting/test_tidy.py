@@ -1,4 +1,4 @@
-"""The tidy table: the Parquet file says what the CSV says, with types."""
+"""The tidy tables: the Parquet files say what those of text say, with types."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ import io
 import json
 import math
 
+import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sk
 
 from headrace.experiments.config import Training
 from headrace.findings.results import MetricValue, Results
+from headrace.judging.group_metrics import score_classes_by_group
+from headrace.judging.metrics import confusion
 from headrace.registry import list_kinds, load_kind
-from headrace.reporting.tables import write_csv, write_parquet
-from headrace.reporting.tidy import FIXED, MEASURED, tabulate_metrics
+from headrace.reporting.tables import Table, write_csv, write_parquet
+from headrace.reporting.tidy import (
+    FIXED,
+    MEASURED,
+    OF_A_CLASS,
+    OF_A_GROUP,
+    tabulate,
+    tabulate_classes,
+    tabulate_groups,
+    tabulate_metrics,
+)
 from sample_results import (
     broken_quickstart,
     hostile,
+    make_dataset,
     make_references,
     make_results,
     make_run,
@@ -126,7 +140,86 @@ def test_no_parameter_has_the_name_of_a_column():
     fields = {name for family in list_kinds("models") for name in load_kind("models", family).model_fields}
     swept = (fields | set(Training.model_fields)) - {"kind", "name", "features", "datasets", "sweep"}
     assert {"hidden", "learning_rate"} < swept
-    assert not swept & {*FIXED, *MEASURED}
+    assert not swept & {*FIXED, *MEASURED, *OF_A_GROUP, *OF_A_CLASS}
+
+
+def read_both(table: Table) -> pandas.DataFrame:
+    """The table as text, once that is known to be what the one with types says."""
+    text = pandas.read_csv(io.StringIO(write_csv(table)), dtype={"group": str, "class": str})
+    typed = pq.read_table(io.BytesIO(write_parquet(table))).to_pandas()
+    pandas.testing.assert_frame_equal(text, typed, check_dtype=False)
+    assert typed["num_samples"].dtype == np.int64
+    return text
+
+
+def test_every_group_of_every_run_has_its_scores_and_the_gaps_are_between_them() -> None:
+    generator = np.random.default_rng(0)
+    names = ["north", "south", "never"]
+    runs, data = [], {}
+    for seed in range(2):
+        group, target, predicted = (generator.integers(0, 2, 200) for _ in range(3))
+        found = score_classes_by_group("region", names, group, target, predicted, 2)
+        runs.append(make_run("fnn", seed, {"accuracy": 0.5}, groups=found, point={"dropout": 0.1}))
+        data[runs[-1].id] = pandas.DataFrame({"group": group, "target": target, "predicted": predicted})
+    table = read_both(tabulate_groups(make_results([*runs, make_run("cnn", 0, {"accuracy": 0.9})], [])))
+    assert set(table.run) == set(data)
+    assert set(table.grouped_by) == {"region"}
+    assert set(table.split) == {"test"}
+    assert set(table.dropout) == {0.1}
+    for run, samples in data.items():
+        of_run = table[table.run == run].set_index(["group", "metric"])["value"]
+        by_group = {name: samples[samples.group == place] for place, name in enumerate(names[:2])}
+        rates = {
+            "accuracy": {name: sk.accuracy_score(own.target, own.predicted) for name, own in by_group.items()},
+            "selection_rate": {name: own.predicted.mean() for name, own in by_group.items()},
+            "true_positive_rate": {name: sk.recall_score(own.target, own.predicted) for name, own in by_group.items()},
+            "false_positive_rate": {
+                name: 1 - sk.recall_score(own.target, own.predicted, pos_label=0) for name, own in by_group.items()
+            },
+        }
+        gaps = {metric: max(known.values()) - min(known.values()) for metric, known in rates.items()}
+        for metric, known in rates.items():
+            assert [of_run[name, metric] for name in known] == pytest.approx(list(known.values()))
+            assert math.isnan(of_run["never", metric])
+        between = table[(table.run == run) & table.group.isna()].set_index("metric")
+        assert between["value"].to_dict() == pytest.approx(
+            {
+                "accuracy_gap": gaps["accuracy"],
+                "demographic_parity_difference": gaps["selection_rate"],
+                "equalized_odds_difference": max(gaps["true_positive_rate"], gaps["false_positive_rate"]),
+            }
+        )
+        assert set(between["num_samples"]) == {200}
+        sizes = table[(table.run == run) & (table.metric == "accuracy")].set_index("group")["num_samples"]
+        assert sizes.to_dict() == {**{name: len(own) for name, own in by_group.items()}, "never": 0}
+
+
+def test_every_class_of_every_run_has_its_scores() -> None:
+    generator = np.random.default_rng(0)
+    runs, data = [], {}
+    for seed in range(2):
+        target, predicted = generator.integers(0, 3, 90), generator.integers(0, 2, 90)
+        runs.append(make_run("fnn", seed, {"accuracy": 0.5}, confusion=confusion(target, predicted, 3)))
+        data[runs[-1].id] = (target, predicted)
+    dataset = make_dataset("digits", "csv", ("classification",), 90, class_names=("red", "green", "blue"))
+    table = read_both(tabulate_classes(make_results(runs, [dataset])))
+    for run, (target, predicted) in data.items():
+        own = table[table.run == run].pivot(index="class", columns="metric", values="value")
+        precision, recall, f1, support = sk.precision_recall_fscore_support(target, predicted, zero_division=np.nan)
+        assert own.loc[["red", "green", "blue"], "recall"].tolist() == pytest.approx(recall.tolist())
+        assert own.loc[["red", "green"], "precision"].tolist() == pytest.approx(precision[:2].tolist())
+        # Blue is never predicted: its precision is not defined.
+        assert math.isnan(own.loc["blue", "precision"])
+        assert own.loc[["red", "green", "blue"], "f1"].tolist() == pytest.approx([*f1[:2], 0.0])
+        sizes = table[table.run == run].groupby("class")["num_samples"].first()
+        assert sizes[["red", "green", "blue"]].tolist() == support.tolist()
+
+
+def test_a_result_without_groups_or_classes_has_no_table_of_them() -> None:
+    assert list(tabulate(quickstart())) == ["results", "classes"]
+    densities = [run for run in quickstart().runs if run.task == "density"]
+    assert list(tabulate(make_results(densities, []))) == ["results"]
+    assert list(tabulate(make_results([], []))) == ["results"]
 
 
 def test_what_failed_changes_no_type():

@@ -37,6 +37,10 @@ FILES = {
     "report.html": ("The report", "text/html"),
     "results.csv": ("Every metric of every run and of every reference", "text/csv"),
     "results.parquet": ("The same table with types", "application/vnd.apache.parquet"),
+    "groups.csv": ("Every score of every group in every run, and the gaps", "text/csv"),
+    "groups.parquet": ("The same table of groups with types", "application/vnd.apache.parquet"),
+    "classes.csv": ("Precision, recall and F1 of every class in every run", "text/csv"),
+    "classes.parquet": ("The same table of classes with types", "application/vnd.apache.parquet"),
     "statistics.csv": ("Every statistic over seeds", "text/csv"),
     "provenance.json": ("Every artifact with its digest and its environment", "application/json"),
 }

@@ -1,34 +1,67 @@
-"""The tidy tables: one metric of one run or reference on one split a line, and statistics over the seeds."""
+"""The tidy tables: of results, of groups, of classes, and of statistics over the seeds."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from headrace.figures.classes import SCORES, score_classes
+from headrace.figures.confusions import name_classes
 from headrace.figures.spreads import Measured, Spread
 from headrace.findings.results import MetricValue, ReferenceResult, Results, RunResult
+from headrace.judging.group_metrics import GroupScores
 from headrace.reporting.tables import NOT_SWEPT, Line, Table
 from headrace.sections.base import Page
 
 RUN, REFERENCE = "run", "reference"
 """What a line of the table of results is of: `kind`."""
 
-NAMES = ("experiment", "dataset", "family", "model", "features", "task", "run")
-FIXED: Mapping[str, pa.DataType] = MappingProxyType(
-    {**dict.fromkeys(NAMES, pa.string()), "seed": pa.int64(), "kind": pa.string()}
+OF_A_RUN: Mapping[str, pa.DataType] = MappingProxyType(
+    {
+        **dict.fromkeys(("experiment", "dataset", "family", "model", "features", "task", "run"), pa.string()),
+        "seed": pa.int64(),
+    }
 )
+FIXED: Mapping[str, pa.DataType] = MappingProxyType({**OF_A_RUN, "kind": pa.string()})
 """Columns in front of the swept parameters. A reference is its own family and model, and has neither run nor seed:
 whoever groups by those never meets one, and whoever groups by family finds each under its own name."""
 MEASURED: Mapping[str, pa.DataType] = MappingProxyType(
     {**dict.fromkeys(("split", "metric"), pa.string()), **dict.fromkeys(("value", "low", "high"), pa.float64())}
 )
 """Columns behind them."""
+OF_A_GROUP: Mapping[str, pa.DataType] = MappingProxyType(
+    {
+        **dict.fromkeys(("grouped_by", "group", "split", "metric"), pa.string()),
+        "value": pa.float64(),
+        "num_samples": pa.int64(),
+    }
+)
+"""Columns of the table of groups behind them; `group` is empty in the line of a gap, which is between all of them."""
+OF_A_CLASS: Mapping[str, pa.DataType] = MappingProxyType(
+    {**dict.fromkeys(("class", "split", "metric"), pa.string()), "value": pa.float64(), "num_samples": pa.int64()}
+)
+JUDGED = "test"
+"""The split on which groups and classes are looked at."""
+WHERE_THERE_ARE_ANY = ("groups", "classes")
+"""Tables that a result without them has not."""
+
+
+def tabulate(results: Results) -> dict[str, Table]:
+    """Return the tables by name; that of results, and those of groups and classes where there are any."""
+    found = {
+        "results": tabulate_metrics(results),
+        "groups": tabulate_groups(results),
+        "classes": tabulate_classes(results),
+    }
+    return {name: table for name, table in found.items() if table.lines or name not in WHERE_THERE_ARE_ANY}
 
 
 def tabulate_metrics(results: Results) -> Table:
@@ -37,12 +70,57 @@ def tabulate_metrics(results: Results) -> Table:
     nowhere = [NOT_SWEPT] * len(swept)
     lines: list[Line] = []
     for run in results.runs:
-        fixed, point = _describe_run(results, run), [_parameter(run, name) for name in swept]
+        fixed, point = [*_describe_run(results, run), RUN], [_parameter(run, name) for name in swept]
         lines += [(fixed, point, _list_numbers(value)) for value in run.metrics]
     for reference in results.references:
         fixed = _describe_reference(results, reference)
         lines += [(fixed, nowhere, _list_numbers(value)) for value in reference.metrics]
     return Table(FIXED, swept, MEASURED, lines)
+
+
+def tabulate_groups(results: Results) -> Table:
+    """Return every score of every group in every run, and behind them the gaps between the groups."""
+    swept = _find_swept(results)
+    lines: list[Line] = []
+    for run in results.runs:
+        if run.groups is not None:
+            fixed, point = _describe_run(results, run), [_parameter(run, name) for name in swept]
+            lines += [(fixed, point, measured) for measured in _list_groups(run.groups)]
+    return Table(OF_A_RUN, swept, OF_A_GROUP, lines)
+
+
+def _list_groups(found: GroupScores) -> Iterator[list[Any]]:
+    for place, name in enumerate(found.names):
+        for score, values in found.scores.items():
+            told = [JUDGED, _write_metric(score), float(values[place]), int(found.counts[place])]
+            yield [found.column, name, *told]
+    for name, gap in found.gaps.items():
+        yield [found.column, None, JUDGED, _write_metric(name), float(gap), int(found.counts.sum())]
+
+
+def tabulate_classes(results: Results) -> Table:
+    """Return precision, recall and F1 of every class in every run."""
+    swept, known = _find_swept(results), {dataset.name: dataset.class_names for dataset in results.datasets}
+    lines: list[Line] = []
+    for run in results.runs:
+        if run.confusion is not None and run.confusion.size:
+            fixed, point = _describe_run(results, run), [_parameter(run, name) for name in swept]
+            counts = np.asarray(run.confusion)
+            names = name_classes(known.get(run.dataset, ()), len(counts))
+            lines += [(fixed, point, measured) for measured in _list_classes(counts, names)]
+    return Table(OF_A_RUN, swept, OF_A_CLASS, lines)
+
+
+def _list_classes(counts: NDArray[Any], names: Sequence[str]) -> Iterator[list[Any]]:
+    scores = score_classes(counts)
+    for place, name in enumerate(names):
+        for score, values in zip(SCORES, scores, strict=True):
+            yield [name, JUDGED, _write_metric(score), float(values[place]), int(counts[place].sum())]
+
+
+def _write_metric(name: str) -> str:
+    """Return a metric as the other tables name theirs: `selection_rate`."""
+    return name.lower().replace(" ", "_")
 
 
 def _find_swept(results: Results) -> dict[str, list[Any]]:
@@ -57,7 +135,7 @@ def _parameter(run: RunResult, name: str) -> Any:
 
 def _describe_run(results: Results, run: RunResult) -> list[Any]:
     named = [results.experiment, run.dataset, run.family, run.model, run.features, run.task]
-    return [*named, run.id, run.seed, RUN]
+    return [*named, run.id, run.seed]
 
 
 def _describe_reference(results: Results, reference: ReferenceResult) -> list[Any]:

@@ -18,7 +18,7 @@ from headrace.provenance.manifests import write_atomically, write_json
 from headrace.reporting.crate import write_crate
 from headrace.reporting.report import compose
 from headrace.reporting.tables import write_csv, write_parquet
-from headrace.reporting.tidy import tabulate_metrics, write_statistics
+from headrace.reporting.tidy import WHERE_THERE_ARE_ANY, tabulate, write_statistics
 from headrace.running.jobs import Job, environment
 from headrace.sections.base import Page
 
@@ -107,9 +107,7 @@ def write(job: Job, results: Results, folder: Path) -> None:
         if other != job.receipt or not is_whole:
             other.unlink(missing_ok=True)
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
-    table = tabulate_metrics(results)
-    write_atomically(folder / "results.csv", write_csv(table).encode())
-    write_atomically(folder / "results.parquet", write_parquet(table))
+    write_tables(results, folder)
     page = Page(results)
     write_atomically(folder / "statistics.csv", write_statistics(page).encode())
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
@@ -120,6 +118,17 @@ def write(job: Job, results: Results, folder: Path) -> None:
     copy_drawings(listed, folder / FIGURES, figures_path(job.root, job.id))
     write_crate(results, folder)
     logger.info("report: %s", folder / "report.html")
+
+
+def write_tables(results: Results, folder: Path) -> None:
+    """Write every table as text and with types; one that an earlier report left and this one lacks must not stay."""
+    tables = tabulate(results)
+    for name in WHERE_THERE_ARE_ANY:
+        for path in (folder / f"{name}.csv", folder / f"{name}.parquet") if name not in tables else ():
+            path.unlink(missing_ok=True)
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", write_csv(table).encode())
+        write_atomically(folder / f"{name}.parquet", write_parquet(table))
 
 
 def copy_drawings(listed: Iterable[Mapping[str, Any]], folder: Path, shown: Path) -> None:
