@@ -22,11 +22,13 @@ import zarr
 
 from headrace.__main__ import main
 from headrace.experiments.reading import check_experiment
+from headrace.findings import gathering
 from headrace.findings.gathering import gather
 from headrace.planning.artifacts import Job, artifact_path, receipt_path, spec_path
 from headrace.planning.plan import Plan, Site
 from headrace.provenance.manifests import read_json, read_manifest
 from headrace.reporting.report import render
+from headrace.reporting.tidy import tabulate_metrics
 from headrace.running import jobs
 from headrace.stages import train
 from headrace.stores.arrays import load_arrays
@@ -532,6 +534,50 @@ def test_results_of_an_older_version_are_reported_without_references(done: Place
     assert results.references == []
     assert len(results.runs) == len(done.plan.runs)
     assert "most frequent class" not in render(results)
+    assert {line[0][-1] for line in tabulate_metrics(results).lines} == {"run"}
+
+
+def test_artifacts_of_an_older_version_are_reported_without_what_they_do_not_say(done: Place, monkeypatch) -> None:
+    newer = {"device", "cpu_s", "flops_per_sample", "bounds_value"}
+
+    def without(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: without(item) for key, item in value.items() if key not in newer}
+        return [without(item) for item in value] if isinstance(value, list) else value
+
+    (job,) = done.jobs("report")
+    monkeypatch.setattr(gathering, "read_manifest", lambda folder: without(read_manifest(folder)))
+    monkeypatch.setattr(gathering, "read_json", lambda path: without(read_json(path)))
+    results = gather(jobs.Job(done.receipt(job)))
+    assert {(run.status, run.device, run.flops_per_sample, run.cpu_s) for run in results.runs} == {
+        ("done", "", None, None)
+    }
+    assert results.traces
+    assert len(render(results)) > 10_000
+
+
+def test_what_a_newer_version_wrote_is_neither_read_nor_replaced(done: Place, capsys) -> None:
+    done.call_all("report")
+    result = done.folder / "results" / "tiny"
+    run = done.plan.runs[0]
+    manifest = artifact_path(done.root, "train", run.train.id) / "manifest.json"
+    report = ["report", str(result), "--artifacts", str(done.root)]
+    for path, command in (
+        (result / "provenance.json", report),
+        (manifest, report),
+        (manifest, ["verify", str(manifest.parent)]),
+    ):
+        content = path.read_text()
+        newer = json.dumps({**json.loads(content), "format": 2})
+        try:
+            path.write_text(newer)
+            assert main(command) == 2
+            *_, line = capsys.readouterr().err.splitlines()
+            assert f"{path}: was written by a newer version of Headrace, in format 2" in line
+            assert path.read_text() == newer
+        finally:
+            path.write_text(content)
+    assert main(report) == 0
 
 
 def test_the_report_is_told_what_model_cards_say(done: Place) -> None:

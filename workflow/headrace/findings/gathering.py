@@ -101,7 +101,7 @@ def gather_traces(
                 kind=kind,
                 value=_number(said["value"]),
                 trace=[{key: _number(line[key]) for key in line} for line in said["trace"]],
-                **{key: said[key] for key in SAID_OF_FITS},
+                **{key: said[key] for key in SAID_OF_FITS if key in said},
             )
 
 

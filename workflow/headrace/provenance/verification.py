@@ -11,7 +11,14 @@ from typing import Any
 
 from headrace.errors import InputError, StageError
 from headrace.provenance.digests import content_digests, without_pictures
-from headrace.provenance.manifests import MANIFEST, digest_json, read_json, read_manifest
+from headrace.provenance.manifests import (
+    MANIFEST,
+    RESULT_FORMAT,
+    digest_json,
+    read_json,
+    read_manifest,
+    refuse_newer,
+)
 from headrace.stores.groups import small_digests
 from headrace.stores.layout import STORE
 from headrace.stores.reading import ChunkedArray, Store
@@ -105,9 +112,19 @@ def _look_at(folder: Path, chunks: Mapping[str, Any], part: tuple[str, int, Chun
     return digest_shard(digests), lines
 
 
+def refuse_newer_result(result: Path) -> None:
+    """Raise InputError where a newer version wrote a result; of one that is missing or damaged nothing is said."""
+    try:
+        content = read_json(result / PROVENANCE)
+    except (OSError, ValueError):
+        return
+    refuse_newer(result / PROVENANCE, content, RESULT_FORMAT)
+
+
 def artifacts_of(result: Path) -> list[dict[str, Any]]:
-    """The artifacts behind a result. Raises InputError."""
+    """The artifacts behind a result. Raises InputError, also for a result of a newer version."""
     path = result / PROVENANCE
+    refuse_newer_result(result)
     try:
         entries = read_json(path)["artifacts"]
         wanted = {"label": list, "status": str, "artifact": str, "digest": str}

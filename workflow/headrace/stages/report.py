@@ -14,7 +14,7 @@ from headrace.findings.gathering import gather
 from headrace.findings.results import Results
 from headrace.logs import logger
 from headrace.planning.artifacts import figures_path
-from headrace.provenance.manifests import write_atomically, write_json
+from headrace.provenance.manifests import RESULT_FORMAT, write_atomically, write_json
 from headrace.reporting.crate import write_crate
 from headrace.reporting.report import compose
 from headrace.reporting.tables import write_csv, write_parquet
@@ -158,6 +158,7 @@ def alone(lock: Path) -> Iterator[None]:
 def provenance(job: Job, results: Results) -> dict[str, Any]:
     """Which artifacts the results stand on; `headrace digest` and `headrace verify` start here."""
     return {
+        "format": RESULT_FORMAT,
         "experiment": results.experiment,
         "plan": results.plan_digest,
         "root": str(job.root),
