@@ -88,7 +88,7 @@ def test_a_regression_has_no_word_of_a_classification():
 
 
 def test_only_what_was_used_is_cited():
-    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "dropout"}
+    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "paired", "dropout"}
     assert keys_of(two_datasets()) == plain
     assert keys_of(quickstart()) == {*plain, "convolutions", "gru", "vae", "ece"}
 

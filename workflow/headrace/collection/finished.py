@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from headrace.errors import InputError
-from headrace.figures.comparisons import MAIN_METRICS, format_point
+from headrace.figures.comparisons import format_point
+from headrace.judging.metrics import MAIN_METRICS
 from headrace.provenance.verification import PROVENANCE, artifacts_of
 
 FILES = ("experiment.yaml", PROVENANCE, "results.csv")

@@ -11,8 +11,9 @@ from headrace.figures.numbers import format_number
 
 HEADINGS = ("dataset", "model", "features", "metric", "A", "B", "B - A", "95 % interval", "p", "verdict for B")
 EXPLANATION = (
-    "results on test: means over seeds, their number in parentheses; p of Student's t test, in pairs where the seeds\n"
-    "are the same and Welch's where they are not, after Holm's correction for all lines"
+    "results on test: means over seeds, their number in parentheses; p of Student's t test, in pairs of the seeds\n"
+    "that both have where these are more than half, else Welch's, after Holm's correction for all lines; a verdict\n"
+    "speaks of more seeds on the same test samples, not of other samples"
 )
 
 

@@ -26,7 +26,7 @@ from headrace.findings.results import (
 )
 from headrace.judging.calibration import measure_reliability
 from headrace.judging.group_metrics import GroupScores, score_classes_by_group, score_numbers_by_group
-from headrace.judging.metrics import confusion
+from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, confusion
 from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
 from headrace.planning.artifacts import artifact_path
 from headrace.provenance.digests import PICTURES
@@ -153,6 +153,7 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         **base,
         status="done",
         metrics=[_metric(metric) for metric in read_json(judged / "metrics.json")],
+        resampled=_resampled(judged).get(MAIN_METRICS[run["task"]]),
         corrupted=_corrupted(judged / "corrupted.json"),
         curves=read_json(folder / "curves.json"),
         best_epoch=summary["best_epoch"],
@@ -170,10 +171,18 @@ def _references(
 ) -> Iterable[ReferenceResult]:
     if manifests["evaluate", reference["evaluate"]] is None:
         return
-    for said in read_json(artifact_path(job.root, "evaluate", reference["evaluate"]) / "references.json"):
-        metrics = [_metric(metric) for metric in said["metrics"]]
-        names = {name: reference[name] for name in ("dataset", "task", "features")}
-        yield ReferenceResult(name=said["name"], about=said["about"], metrics=metrics, **names)
+    judged = artifact_path(job.root, "evaluate", reference["evaluate"])
+    resampled = _resampled(judged)
+    for said in read_json(judged / "references.json"):
+        found: dict[str, Any] = {name: reference[name] for name in ("dataset", "task", "features")}
+        found |= {"metrics": [_metric(metric) for metric in said["metrics"]], "resampled": resampled.get(said["name"])}
+        yield ReferenceResult(name=said["name"], about=said["about"], **found)
+
+
+def _resampled(judged: Path) -> dict[str, np.ndarray]:
+    """The main metric on the resamples of the test split, by metric or reference; nothing where nobody kept them."""
+    path = judged / RESAMPLES
+    return load_arrays(path) if path.exists() else {}
 
 
 def _cpu_seconds(trained: Mapping[str, Any]) -> float | None:

@@ -114,6 +114,9 @@ class RunResult:
     flops_per_sample: int | None = None
     """Floating-point operations of one training step a sample, forwards and backwards."""
     metrics: Sequence[MetricValue] = ()
+    resampled: np.ndarray | None = None
+    """(resamples,) the task's main metric on every bootstrap resample of the test split, which are the same ones for
+    all that is judged on it; None where nobody has kept them."""
     corrupted: Sequence[CorruptedValue] = ()
     """Metrics on inputs made worse, where that was asked for."""
     curves: Sequence[Mapping[str, float]] = ()
@@ -152,6 +155,8 @@ class ReferenceResult:
     about: str
     """What it was made from."""
     metrics: Sequence[MetricValue]
+    resampled: np.ndarray | None = None
+    """As of a run."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def describe(page: Page) -> Context | None:
                 "table": _make_table(each, page.results.baseline),
                 "runs": _make_run_table(each),
                 "seeds": spec,
-                "num_candidates": len(each.candidates),
+                "num_measured": sum(bool(c.values(each.metric, each.split)) for c in each.candidates),
                 "num_shown": len(select_shown(each)),
             }
             for each, spec in zip(page.comparisons, seeds, strict=True)
