@@ -15,17 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.figures.charts import (
-    MAX_SEED_ROWS,
-    draw_curves,
-    draw_seeds,
-    select_shown,
-)
+from headrace.figures.charts import draw_curves
 from headrace.figures.comparisons import compare
 from headrace.figures.confusions import draw_confusion, sum_confusions
 from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import encode_png, join_images
 from headrace.figures.numbers import format_bytes, format_mean, format_number, format_seconds
+from headrace.figures.seeds import MAX_SEED_ROWS, draw_seeds, select_shown
 from headrace.figures.theme import Spec, assign_colours, draw_svg
 from headrace.findings.results import Results
 from headrace.reporting.report import render
