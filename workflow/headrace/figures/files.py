@@ -58,7 +58,7 @@ class Picture:
 
 
 def name_figures(figures: Iterable[Figure | Picture]) -> dict[str, Figure | Picture]:
-    """Give every chart and picture a name that any file system takes: SECTION-PART-PART, with a number where two would be alike."""
+    """Name every figure as any file system takes it: SECTION-PART-PART, with a number where two would be alike."""
     named: dict[str, Figure | Picture] = {}
     taken: set[str] = set()
     for figure in figures:
@@ -73,7 +73,7 @@ def name_figures(figures: Iterable[Figure | Picture]) -> dict[str, Figure | Pict
 
 
 def write_figures(figures: Sequence[Figure | Picture], folder: Path) -> list[dict[str, Any]]:
-    """Write all charts and pictures into a folder, remove those that an earlier call left there, and return what the list says.
+    """Write all figures into a folder, remove those that an earlier call left there, and return what the list says.
 
     The same give the same bytes. Nothing is touched that this module has not written.
     """

@@ -49,10 +49,12 @@ def draw_strips(strips: Sequence[Strip], description: str) -> str:
         top += height + SPACE_PX
     width = LABEL_PX + SCALE * max(strip.pixels.shape[1] for strip in strips)
     box = f'width="{width}" height="{top - SPACE_PX}" viewBox="0 0 {width} {top - SPACE_PX}"'
-    about = f'role="img" aria-label={quoteattr(description.translate(CONTROLS))} font-family="sans-serif" fill="#1d2329"'
+    about = (
+        f'role="img" aria-label={quoteattr(description.translate(CONTROLS))} font-family="sans-serif" fill="#1d2329"'
+    )
     body = "\n".join(lines)
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg {names} {box} {about}>\n{body}\n</svg>\n'
+    return f"<svg {names} {box} {about}>\n{body}\n</svg>\n"
 
 
 def _as_xml(text: str) -> str:

@@ -99,4 +99,4 @@ def format_energy(joules: float | None) -> str:
 
 def format_share(share: float | None) -> str:
     """Write a share as whole percents."""
-    return "–" if share is None else f"{share:.0%}"
+    return "–" if share is None else f"{100 * share:.0f}\u00a0%"

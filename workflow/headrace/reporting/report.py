@@ -103,7 +103,7 @@ def render(results: Results) -> str:
 
 
 def compose(results: Results) -> Report:
-    """Return the report as HTML, and its charts and pictures in their order; the same results give the same, byte for byte."""
+    """Return the report as HTML, and its figures in their order; the same results give the same, byte for byte."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
