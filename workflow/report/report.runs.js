@@ -40,7 +40,9 @@ function makeMetrics(run, columns) {
     return [make("data", { value: exact, title: exact }, shown), " ", make("span", { class: "note" }, interval)];
   })]).filter((row) => row.slice(1).some((cell) => cell !== "–"));
   if (!rows.length) return make("p", {}, "It left no metric.");
-  return makeTable("Metrics", "In brackets the bootstrap interval over the samples of the split", ["metric", ...splits], rows);
+  const hasIntervals = run.values.some((value) => value?.[2]);
+  const words = hasIntervals ? "In brackets the bootstrap interval over the samples of the split" : "Of its best epoch";
+  return makeTable("Metrics", words, ["metric", ...splits], rows);
 }
 
 function makeParameters(run, swept) {

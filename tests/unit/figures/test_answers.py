@@ -6,8 +6,8 @@ import dataclasses
 import math
 
 from headrace.figures.answers import answer, find_problems
-from headrace.figures.charts import draw_seeds
 from headrace.figures.comparisons import compare
+from headrace.figures.seeds import draw_seeds
 from headrace.findings.results import MetricValue, ReferenceResult, RunResult
 from sample_results import broken_quickstart, exact_runs, make_results, only, two_datasets
 

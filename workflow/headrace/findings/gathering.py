@@ -41,6 +41,8 @@ from headrace.tries.usage import add_up
 
 CONVERGENCE = ".convergence.json"
 """How files end that say how a step converged; PLACE-KIND comes before."""
+SHARD = re.compile(rf"{re.escape(STORE)}/(.+)/([0-9]+)")
+"""What the digest of a shard is called in a manifest."""
 EXAMPLE = re.compile(r"[:;,.]? for example `")
 """What comes before the example in the documentation of a kind."""
 MAX_CURVE_POINTS = 200
@@ -129,7 +131,15 @@ def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> Dataset
         licence=info["licence"],
         source=info["source"],
         split=job.spec["experiment"]["datasets"][name].get("split", {}),
+        shard_digests=_shard_digests(manifest) if manifest else {},
     )
+
+
+def _shard_digests(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the store's arrays in shards, shard by shard."""
+    outputs = manifest["outputs"]
+    found = sorted((int(match[2]), match[1], match[0]) for match in map(SHARD.fullmatch, outputs) if match)
+    return {f"{array}/{place}": outputs[name] for place, array, name in found}
 
 
 def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], Any]) -> RunResult:

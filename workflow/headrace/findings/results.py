@@ -57,6 +57,8 @@ class DatasetResult:
     source: str
     split: Mapping[str, Any] = field(default_factory=dict)
     """How the samples were divided, as the experiment says it."""
+    shard_digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of what every shard holds, by array and place, as `inputs/0`."""
 
 
 @dataclass(frozen=True)

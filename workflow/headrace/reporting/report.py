@@ -17,7 +17,8 @@ from markupsafe import Markup
 
 from headrace.figures.answers import find_problems
 from headrace.figures.convergence import find_unconverged
-from headrace.figures.files import Figure
+from headrace.figures.files import Figure, Picture
+from headrace.figures.images import image_uri
 from headrace.figures.numbers import (
     format_bytes,
     format_count,
@@ -62,24 +63,24 @@ TEMPLATES = Path(__file__).parents[2] / "report"
 SECTIONS: Sequence[Section] = (
     answer,
     metrics,
-    statistics,
     comparisons,
+    statistics,
     curves,
     confusions,
     classes,
     calibration,
     ranking,
     groups,
+    robustness,
     reconstructions,
     latents,
-    robustness,
-    methods,
-    cards,
     data,
     convergence,
     scaling,
     resources,
     failures,
+    methods,
+    cards,
     reproduce,
 )
 """In the order of the contents."""
@@ -90,10 +91,10 @@ SCRIPTS = ("report.js", "report.tables.js", "report.runs.js")
 
 @dataclass(frozen=True)
 class Report:
-    """A page, and the charts that are drawn in it."""
+    """A page, and the charts and pictures in it."""
 
     page: str
-    figures: Sequence[Figure]
+    figures: Sequence[Figure | Picture]
 
 
 def render(results: Results) -> str:
@@ -102,7 +103,7 @@ def render(results: Results) -> str:
 
 
 def compose(results: Results) -> Report:
-    """Return the report as HTML, and its charts in their order; the same results give the same, byte for byte."""
+    """Return the report as HTML, and its figures in their order; the same results give the same, byte for byte."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
@@ -110,6 +111,7 @@ def compose(results: Results) -> Report:
         count=format_count,
         duration=format_seconds,
         energy=format_energy,
+        image_uri=image_uri,
         json_data=embed_json,
         csp_hash=hash_source,
         number=format_number,
@@ -136,8 +138,11 @@ def compose(results: Results) -> Report:
         script=Markup("\n".join(scripts)),
         bundle=Markup(load_bundle()),
     )
-    charts = [(name, *chart) for name, context in contexts.items() for chart in (context or {}).get("figures", ())]
-    return Report(text, [Figure(*chart) for chart in charts])
+    figures: list[Figure | Picture] = []
+    for name, context in contexts.items():
+        figures += [Figure(name, *chart) for chart in (context or {}).get("figures", ())]
+        figures += [Picture(name, *picture) for picture in (context or {}).get("pictures", ())]
+    return Report(text, figures)
 
 
 @cache

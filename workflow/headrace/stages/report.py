@@ -33,6 +33,7 @@ COMPUTES = (
     "figures.comparisons",
     "figures.confusions",
     "figures.convergence",
+    "figures.energy",
     "figures.files",
     "figures.groups",
     "figures.images",
@@ -47,6 +48,7 @@ COMPUTES = (
     "figures.robustness",
     "figures.runs",
     "figures.scaling",
+    "figures.seeds",
     "figures.spreads",
     "figures.theme",
     "figures.words",
@@ -155,6 +157,7 @@ def provenance(job: Job, results: Results) -> dict[str, Any]:
         # Models that ask for the same share an artifact, which tells of one of them alone.
         "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "artifacts": [{"label": label, **step} for label, step in zip(_labels(job.spec), results.steps, strict=True)],
+        "shards": {dataset.name: dict(dataset.shard_digests) for dataset in results.datasets},
         "repository": results.repository,
         "environment": environment(),
     }
