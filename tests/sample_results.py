@@ -305,12 +305,12 @@ def unconverged() -> Results:
 
 
 def broken_quickstart() -> Results:
-    """Return a quickstart with one failed and one missing run."""
+    """Return a quickstart with one failed run and one that is not begun."""
     runs = quickstart_runs()
     nothing: dict[str, Any] = {"metrics": (), "confusion": None, "best_epoch": None, "seconds": None}
     failed = {"status": "failed", "reason": "loss is nan at epoch 3, step 41"}
     runs[4] = dataclasses.replace(runs[4], curves=runs[4].curves[:3], **failed, **nothing)
-    runs[7] = dataclasses.replace(runs[7], status="missing", reason="never started", curves=(), **nothing)
+    runs[7] = dataclasses.replace(runs[7], status="not begun", reason="never started", curves=(), **nothing)
     return make_results(runs, [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
 
 

@@ -86,8 +86,9 @@ def find_machines(results: Results) -> list[Machine]:
 def describe_made(made: Made, totals: Made) -> str:
     """Say which artifacts: all of a stage, or how many of them."""
     return ", ".join(
-        stage if count == totals[stage] else f"{count:,} of {totals[stage]:,} of {stage}"
-        for stage, count in made.items()
+        stage if made[stage] == total else f"{made[stage]:,} of {total:,} of {stage}"
+        for stage, total in totals.items()
+        if made[stage]
     )
 
 

@@ -161,7 +161,7 @@ def provenance(job: Job, results: Results, folder: Path) -> dict[str, Any]:
         "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "artifacts": [{"label": label, **step} for label, step in zip(_labels(job.spec), results.steps, strict=True)],
         "repository": results.repository,
-        "references": [_describe_reference(reference) for reference in results.references],
+        "references": [describe_reference(reference) for reference in results.references],
         "environments": [asdict(each) for each in results.environments],
         # That of the report alone: of each artifact it is the place in the list above.
         "environment": environment(),
@@ -169,7 +169,7 @@ def provenance(job: Job, results: Results, folder: Path) -> dict[str, Any]:
     }
 
 
-def _describe_reference(reference: ReferenceResult) -> dict[str, Any]:
+def describe_reference(reference: ReferenceResult) -> dict[str, Any]:
     """What needs no training, with all of its metrics that are numbers, by split."""
     names = {name: getattr(reference, name) for name in ("name", "dataset", "task", "features")}
     values: dict[str, dict[str, float]] = {}
