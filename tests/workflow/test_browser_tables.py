@@ -36,7 +36,7 @@ def odd_numbers() -> Results:
     values = [0.5, 1e-5, 123.0, -2.0, math.nan, math.inf, 0.5, 20.0]
     runs = exact_runs("fnn", values)
     runs += exact_runs("cnn", [0.25], validation=[0.75])
-    nothing = dataclasses.replace(runs[0], id="lost", seed=8, status="missing", metrics=(), seconds=None)
+    nothing = dataclasses.replace(runs[0], id="lost", seed=8, status="not begun", metrics=(), seconds=None)
     broken = [MetricValue("accuracy", "test", math.nan, math.nan, math.nan)]
     return make_results(
         [nothing, *runs, dataclasses.replace(runs[1], id="broken", seed=9, metrics=broken)],

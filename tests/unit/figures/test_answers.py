@@ -85,7 +85,7 @@ def test_failed_and_missing_runs_are_problems_and_count_against_the_seeds():
     results = broken_quickstart()
     comparisons = compare(results)
     problems = find_problems(results, comparisons)
-    assert problems == ["Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13."]
+    assert problems == ["Of 15 runs, 1 failed and 1 is not begun: every number here rests on the other 13."]
     assert "over 2 of 3 seeds" in answer(comparisons[0]).sentences[0]
 
 

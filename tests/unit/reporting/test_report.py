@@ -252,7 +252,7 @@ def test_embedded_json_survives_any_string(text):
 def test_failed_and_missing_runs_are_said_first_and_explained():
     page = Page(rendered(broken_quickstart))
     text = page.text
-    assert "Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13." in text
+    assert "Of 15 runs, 1 failed and 1 is not begun: every number here rests on the other 13." in text
     assert text.index("Of 15 runs") < text.index("cnn is best.")
     for words in ("loss is nan at epoch 3, step 41", "never started", "2 of 3"):
         assert words in text
@@ -263,7 +263,7 @@ def test_failed_and_missing_runs_are_said_first_and_explained():
 def test_a_failed_step_that_is_no_run_is_said_first():
     steps = [
         make_step("preprocess", "pixels-1", [], status="failed", reason="disk full"),
-        make_step("train", "x", ["pixels-1"], status="missing"),
+        make_step("train", "x", ["pixels-1"], status="not begun"),
     ]
     text = replaced(steps=steps).text
     assert "Stage preprocess: 1 failed." in text
@@ -343,7 +343,7 @@ def test_a_value_that_is_no_number_is_said_first():
     runs[6] = dataclasses.replace(runs[6], metrics=[broken])
     page = replaced(runs=runs)
     assert f"{runs[6].id} finished, but accuracy (test) isn't a finite number." in page.text
-    assert "Not ranked, since its mean accuracy isn't a number: cnn." in page.text
+    assert "Not ranked: cnn (1 of 3 values of accuracy on test is no finite number)." in page.text
 
 
 def test_a_broken_reconstruction_is_said():

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from headrace.figures.answers import find_problems
 from headrace.figures.convergence import find_unconverged
+from headrace.figures.environments import find_mixed_software
 from headrace.figures.files import Figure, Picture
 from headrace.figures.images import image_uri
 from headrace.figures.numbers import (
@@ -130,7 +131,11 @@ def compose(results: Results) -> Report:
     ]
     text = environment.get_template("report.html.j2").render(
         results=results,
-        problems=[*find_problems(results, page.comparisons), *find_unconverged(results.traces)],
+        problems=[
+            *find_problems(results, page.comparisons),
+            *find_unconverged(results.traces),
+            *find_mixed_software(results),
+        ],
         num_done=sum(run.status == "done" for run in results.runs),
         runs=tabulate_runs(results, page.comparisons),
         sections=sections,

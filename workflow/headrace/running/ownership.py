@@ -92,6 +92,19 @@ def running(artifacts: Path, stage: str, job: str, own_job: tuple[Scheduler, Own
         note.unlink(missing_ok=True)
 
 
+def find_living_jobs(artifacts: Path) -> set[tuple[str, str]]:
+    """The jobs, as (stage, job), with a note whose process and workflow are not proved dead.
+
+    Of another host nothing is proved: what was killed there counts until its workflow is found dead.
+    """
+    notes = [note for path in (artifacts / ".running").glob("*.json") if (note := _read(path))]
+    return {
+        (note["stage"], note["job"])
+        for note in notes
+        if not Process(**note["process"]).is_gone() and not (note["owner"] and Process(**note["owner"]).is_gone())
+    }
+
+
 def _sign_in(experiment: str) -> None:
     process = Process.current()
     os.environ[OWNER_VARIABLE] = json.dumps(asdict(process))
