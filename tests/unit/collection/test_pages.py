@@ -80,7 +80,7 @@ def test_what_could_not_be_read_stands_on_the_page(write, tmp_path: Path) -> Non
     page = (tmp_path / "results" / "index.html").read_text()
     assert "1 left out, since it cannot be read" in page
     left_out = page[page.index('id="problems"') : page.index('id="best"')]
-    assert "bad &lt;b&gt;x: experiment.yaml, provenance.json, results.csv do not belong together" in left_out
+    assert "<li>bad &lt;b&gt;x: experiment.yaml, provenance.json, results.csv do not belong together" in left_out
     (tmp_path / "results" / "bad <b>x").rename(tmp_path / "aside")
     assert main(["collect", "--results", str(tmp_path / "results")]) == 0
     assert "Left out" not in (tmp_path / "results" / "index.html").read_text()

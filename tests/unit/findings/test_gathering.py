@@ -279,13 +279,24 @@ def test_a_run_is_running_while_its_job_lives(made: Made) -> None:
     leave_note(made, job, process)
     begun = runs_of(made, "fnn")[0].name
     (made.root / ".attempts" / f"{begun}.{socket.gethostname()}.{os.getpid()}.0123abcd").mkdir(parents=True)
-    where = f"in its job on {process.host}, which began at 2026-11-20T10:00:00Z"
+    where = f"in its job on {process.host}, begun at 2026-11-20T10:00:00Z"
     assert states(made) == {
         "linear": {("not begun", "")},
         "fnn": {("running", where), ("not begun", f"its turn has not come {where}")},
     }
     (problem, *_) = find_problems(gathered(made), [])
     assert problem == "Of 4 runs, 3 are not begun and 1 is running: there is no result yet."
+
+
+def test_a_job_elsewhere_runs_while_its_workflow_does(made: Made) -> None:
+    forget(made, "train", "evaluate")
+    job, process = training_job(made, "fnn"), Process.current()
+    leave_try(made, "train", job, host="node-1")
+    leave_note(made, job, replace(process, host="node-1"), process)
+    first, second = (folder.name for folder in runs_of(made, "fnn"))
+    for name in (first, second):
+        (made.root / ".attempts" / f"{name}.node-1.17.0123abcd").mkdir(parents=True)
+    assert states(made)["fnn"] == {("running", "in its job on node-1, begun at 2026-11-20T10:00:00Z")}
 
 
 @pytest.mark.parametrize("whose", ["process", "owner"])
@@ -295,10 +306,10 @@ def test_a_job_that_was_killed_does_not_run(made: Made, whose: str) -> None:
     # A pid that is used again: the process that the note means began another day.
     dead = replace(process, started=process.started - 86400)
     leave_try(made, "train", job)
-    leave_note(made, job, *((dead,) if whose == "process" else (process, dead)))
+    leave_note(made, job, *((dead, process) if whose == "process" else (replace(process, host="node-1"), dead)))
     ((status, reason),) = states(made)["fnn"]
     assert status == "not finished"
-    assert reason == "its job on here, which began at 2026-11-20T10:00:00Z, has ended without a word"
+    assert reason == "its job on here, begun at 2026-11-20T10:00:00Z, left no word of how it ended"
 
 
 def test_a_job_that_failed_tells_why(made: Made) -> None:

@@ -31,7 +31,8 @@ def render_index(root: Path, found: Sequence[Finished], problems: Sequence[str] 
     rows = [_describe(root, finished) for finished in found]
     best = _find_best(rows)
     _tell_apart(rows, best)
-    return _render("index.html.j2", "index.js", experiments=rows, best=best, table=ALL, problems=problems)
+    left_out = [problem.removeprefix(f"{root}{os.sep}") for problem in problems]
+    return _render("index.html.j2", "index.js", experiments=rows, best=best, table=ALL, problems=left_out)
 
 
 def _tell_apart(rows: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]]) -> None:

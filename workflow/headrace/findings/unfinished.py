@@ -55,11 +55,11 @@ def _made_by(root: Path, job: Key) -> list[str]:
 
 
 def _judge(last: Mapping[str, Any], lives: bool, is_begun: bool) -> Unfinished:
-    where = f"on {last['host']}, which began at {last['start']}"
+    where = f"on {last['host']}, begun at {last['start']}"
     if lives:
         begun = Unfinished(RUNNING, f"in its job {where}")
         return begun if is_begun else Unfinished(NOT_BEGUN, f"its turn has not come in its job {where}")
     if last["outcome"] == "failed":
         cause = f" ({last['cause']})" if last["cause"] else ""
         return Unfinished(NOT_FINISHED, f"its job's last try ended early{cause}: {last['message']}")
-    return Unfinished(NOT_FINISHED, f"its job {where}, has ended without a word")
+    return Unfinished(NOT_FINISHED, f"its job {where}, left no word of how it ended")

@@ -131,11 +131,7 @@ def compose(results: Results) -> Report:
     ]
     text = environment.get_template("report.html.j2").render(
         results=results,
-        problems=[
-            *find_problems(results, page.comparisons),
-            *find_unconverged(results.traces),
-            *find_mixed_software(results),
-        ],
+        problems=_find_all_problems(page),
         num_done=sum(run.status == "done" for run in results.runs),
         runs=tabulate_runs(results, page.comparisons),
         sections=sections,
@@ -168,6 +164,13 @@ def embed_json(value: Any) -> Markup:
 def hash_source(text: str) -> str:
     """Return the hash by which a content security policy names a script or a style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _find_all_problems(page: Page) -> list[str]:
+    """Return what a reader must know before believing any number."""
+    results = page.results
+    found = (find_problems(results, page.comparisons), find_unconverged(results.traces), find_mixed_software(results))
+    return [problem for problems in found for problem in problems]
 
 
 def _name(section: Section) -> str:

@@ -93,16 +93,19 @@ def running(artifacts: Path, stage: str, job: str, own_job: tuple[Scheduler, Own
 
 
 def find_living_jobs(artifacts: Path) -> set[tuple[str, str]]:
-    """The jobs, as (stage, job), with a note whose process and workflow are not proved dead.
+    """The jobs, as (stage, job), that left a note and are not proved dead.
 
-    Of another host nothing is proved: what was killed there counts until its workflow is found dead.
+    Of a process of another host nothing is proved: it counts until its workflow is found dead.
     """
     notes = [note for path in (artifacts / ".running").glob("*.json") if (note := _read(path))]
-    return {
-        (note["stage"], note["job"])
-        for note in notes
-        if not Process(**note["process"]).is_gone() and not (note["owner"] and Process(**note["owner"]).is_gone())
-    }
+    return {(note["stage"], note["job"]) for note in notes if not _is_over(note)}
+
+
+def _is_over(note: dict[str, Any]) -> bool:
+    process = Process(**note["process"])
+    if process.host == socket.gethostname():
+        return process.is_gone()
+    return note["owner"] is not None and Process(**note["owner"]).is_gone()
 
 
 def _sign_in(experiment: str) -> None:
