@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from headrace.reporting.gathering import gather
 from numpy.testing import assert_array_equal
 
+from headrace.findings.gathering import gather
 from headrace.judging.group_metrics import GroupScores
 from headrace.planning.artifacts import receipt_path
 from headrace.running.jobs import Job
