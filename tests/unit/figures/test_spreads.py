@@ -66,7 +66,7 @@ def test_chance_of_samples_is_kept_apart_from_that_of_seeds() -> None:
 
 def test_runs_of_one_seed_that_disagree_are_a_problem_and_no_statistic() -> None:
     runs = [*exact_runs("fnn", [0.90, 0.92, 0.94]), *exact_runs("fnn", [0.10]), *exact_runs("cnn", [0.8, 0.81])]
-    (problem,) = problems_of(runs)
+    _, problem = problems_of(runs)
     assert "has runs of the same seed that do not say the same: 0." in problem
     assert "It has no mean and takes part in no comparison" in problem
     found = spread_of(runs[:4])
