@@ -343,7 +343,7 @@ def test_a_value_that_is_no_number_is_said_first():
     runs[6] = dataclasses.replace(runs[6], metrics=[broken])
     page = replaced(runs=runs)
     assert f"{runs[6].id} finished, but accuracy (test) isn't a finite number." in page.text
-    assert "Not ranked, since its mean accuracy isn't a number: cnn." in page.text
+    assert "Not ranked: cnn (1 of 3 values of accuracy on test is no finite number)." in page.text
 
 
 def test_a_broken_reconstruction_is_said():

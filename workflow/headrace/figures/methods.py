@@ -154,22 +154,21 @@ def _find_sources(run: RunResult) -> Iterable[str]:
 
 def _describe_training(text: Text, candidates: Sequence[Candidate]) -> Iterable[str]:
     """Yield a sentence for all models that were trained alike but for the learning rate, and what holds for all."""
-    alike: dict[str, dict[str, float]] = {}
+    alike: dict[str, dict[float, list[str]]] = {}
     for candidate in candidates:
         rate = {**Training().model_dump(mode="json"), **candidate.runs[0].parameters}["learning_rate"]
-        alike.setdefault(_say_training(text, candidate), {})[candidate.model] = rate
-    for said, rates in alike.items():
-        who = "All models" if len(alike) == 1 else join_some([*rates], MAX_NAMES)
-        verb = "were" if len(alike) == 1 or len(rates) > 1 else "was"
-        yield f"{who} {verb} trained with {said.replace(RATE, _say_rates(rates))}."
+        models = alike.setdefault(_say_training(text, candidate), {}).setdefault(rate, [])
+        models += [candidate.model] if candidate.model not in models else []
+    for said, by_rate in alike.items():
+        names = [*dict.fromkeys(model for models in by_rate.values() for model in models)]
+        who = "All models" if len(alike) == 1 else join_some(names, MAX_NAMES)
+        verb = "were" if len(alike) == 1 or len(names) > 1 else "was"
+        yield f"{who} {verb} trained with {said.replace(RATE, _say_rates(by_rate))}."
     yield "Of each run the weights of the epoch with the lowest validation loss were kept."
 
 
-def _say_rates(rates: Mapping[str, float]) -> str:
-    """Say at which learning rate a model was trained, by its name."""
-    by_rate: dict[float, list[str]] = {}
-    for model, rate in rates.items():
-        by_rate.setdefault(rate, []).append(model)
+def _say_rates(by_rate: Mapping[float, Sequence[str]]) -> str:
+    """Say at which learning rates models were trained; `by_rate` has their names."""
     if len(by_rate) == 1:
         return f"a learning rate of {next(iter(by_rate)):g}"
     if len(by_rate) > MAX_NAMES:
