@@ -14,6 +14,7 @@ from headrace.figures.comparisons import Comparison, compare, find_metric
 from headrace.findings.results import (
     CorruptedValue,
     DatasetResult,
+    Environment,
     FitTrace,
     MetricValue,
     ReferenceResult,
@@ -43,6 +44,7 @@ FAMILIES = {
     "fnn": "Fully connected layers with ReLU and dropout between them.",
     "vae": "A diagonal Gaussian posterior over a latent space, and a Bernoulli or Gaussian likelihood.",
 }
+VERSIONS = {"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"}
 FEATURES = {"pixels": [{"kind": "standardize", "per": "all", "clip": None}]}
 RESOLVED = f"""name: quickstart
 description: {QUESTION}
@@ -217,7 +219,7 @@ def make_steps(runs: Sequence[RunResult], datasets: Sequence[DatasetResult]) -> 
 
 def make_step(stage: str, identity: str, inputs: list[str], **changes: Any) -> dict[str, Any]:
     """Return one finished step."""
-    named = {"stage": stage, "id": identity, "identity": identity}
+    named = {"stage": stage, "id": identity, "identity": identity, "environment": 0}
     step = {**named, "artifact": f"artifacts/{stage}/{identity}", "inputs": inputs}
     step |= {"digest": "sha256:" + 8 * "77b1e0c4", "start": "2026-11-20T10:00:00Z"}
     return step | {"end": "2026-11-20T10:00:14Z", "seconds": 14.2, "status": "done", "reason": ""} | changes
@@ -292,7 +294,8 @@ def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], *
         resolved_yaml=RESOLVED,
         plan_digest="sha256:" + 8 * "c0ffee11",
         baseline="fnn",
-        versions={"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"},
+        versions=VERSIONS,
+        environments=[Environment(VERSIONS, "node-1", "Linux-6.1", 8, "cpu")],
         commands=("git checkout 0123abc", "snakemake --cores all --configfile results/quickstart/experiment.yaml"),
         steps=make_steps(runs, datasets),
         families=FAMILIES,
@@ -335,12 +338,12 @@ def unconverged() -> Results:
 
 
 def broken_quickstart() -> Results:
-    """Return a quickstart with one failed and one missing run."""
+    """Return a quickstart with one failed run and one that is not begun."""
     runs = quickstart_runs()
     nothing: dict[str, Any] = {"metrics": (), "confusion": None, "best_epoch": None, "seconds": None}
     failed = {"status": "failed", "reason": "loss is nan at epoch 3, step 41"}
     runs[4] = dataclasses.replace(runs[4], curves=runs[4].curves[:3], **failed, **nothing)
-    runs[7] = dataclasses.replace(runs[7], status="missing", reason="never started", curves=(), **nothing)
+    runs[7] = dataclasses.replace(runs[7], status="not begun", reason="never started", curves=(), **nothing)
     return make_results(runs, [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
 
 
@@ -416,6 +419,7 @@ def hostile() -> Results:
     texts = {"experiment": HOSTILE, "description": HOSTILE, "resolved_yaml": HOSTILE, "plan_digest": HOSTILE}
     steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
     around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
+    around |= {"environments": [Environment({HOSTILE: HOSTILE}, HOSTILE, HOSTILE, 8, HOSTILE, HOSTILE)]}
     around |= {"short_yaml": HOSTILE, "repository": {"commit": HOSTILE, "num_changed": 1, "num_unknown": 0}}
     around |= {"families": {HOSTILE: HOSTILE}, "features": {HOSTILE: [{"kind": HOSTILE, HOSTILE: HOSTILE}]}}
     fit = make_trace([0.5, 0.4], kind=HOSTILE, measure=HOSTILE, **names)

@@ -6,8 +6,8 @@ import dataclasses
 import math
 
 from headrace.figures.answers import answer, find_problems
-from headrace.figures.charts import draw_seeds
 from headrace.figures.comparisons import compare
+from headrace.figures.seeds import draw_seeds
 from headrace.findings.results import MetricValue, ReferenceResult, RunResult
 from sample_results import broken_quickstart, exact_runs, make_results, only, two_datasets
 
@@ -85,7 +85,7 @@ def test_failed_and_missing_runs_are_problems_and_count_against_the_seeds():
     results = broken_quickstart()
     comparisons = compare(results)
     problems = find_problems(results, comparisons)
-    assert problems == ["Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13."]
+    assert problems == ["Of 15 runs, 1 failed and 1 is not begun: every number here rests on the other 13."]
     assert "over 2 of 3 seeds" in answer(comparisons[0]).sentences[0]
 
 

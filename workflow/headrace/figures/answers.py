@@ -125,7 +125,8 @@ def _describe_unfinished(runs: Sequence[RunResult]) -> str:
     ]
     counts = [f"{states['failed']} failed", *counts] if states["failed"] else counts
     rest = len(runs) - states.total()
-    return f"Of {len(runs)} runs, {join(counts)}: every number here rests on the other {rest}."
+    rests = f"every number here rests on the other {rest}" if rest else "there is no result yet"
+    return f"Of {len(runs)} runs, {join(counts)}: {rests}."
 
 
 def _find_doubts(comparison: Comparison, candidate: Candidate) -> list[str]:

@@ -33,6 +33,8 @@ class Candidate:
     """The point of the sweep as a reader sees it, with the features where they differ; "" without a sweep."""
     family: str
     runs: tuple[RunResult, ...]
+    parts: tuple[str, ...] = ()
+    """The setting's, a parameter each."""
 
     @property
     def name(self) -> str:
@@ -205,10 +207,10 @@ def _make_candidates(runs: Sequence[RunResult]) -> tuple[Candidate, ...]:
     namesakes: Counter[tuple[str, str]] = Counter()
     for (model, family, features, _), members in groups.items():
         parts = [f"features={features}"] if len(features_of[model]) > 1 else []
-        parts += [point] if (point := format_point(members[0].point)) else []
+        parts += [format_point({name: value}) for name, value in members[0].point.items()]
         namesakes[model, ", ".join(parts)] += 1
         if (number := namesakes[model, ", ".join(parts)]) > 1:
             parts += [f"no. {number}"]
         ordered = tuple(sorted(members, key=lambda run: run.seed))
-        candidates.append(Candidate(model, ", ".join(parts), family, ordered))
+        candidates.append(Candidate(model, ", ".join(parts), family, ordered, tuple(parts)))
     return tuple(candidates)

@@ -12,14 +12,24 @@ from headrace.figures.cards import describe_step
 from headrace.figures.citations import Citation, read_citations
 from headrace.figures.claims import MAX_NAMES, is_known
 from headrace.figures.comparisons import Candidate, Comparison, format_point
+from headrace.figures.environments import describe_software
 from headrace.figures.pairs import Pair
+from headrace.figures.references import name_reference
 from headrace.figures.words import join, join_some
 from headrace.findings.results import DatasetResult, Results, RunResult
 from headrace.judging.metrics import BIASED
 from headrace.judging.resampling import NUM_RESAMPLES
 from headrace.judging.significance import MAX_EXACT_PAIRS, NUM_PATTERNS
 
-PACKAGES = {"headrace": "Headrace", "snakemake": "Snakemake", "dask": "Dask", "torch": "PyTorch", "python": "Python"}
+PACKAGES = {
+    "headrace": "Headrace",
+    "snakemake": "Snakemake",
+    "dask": "Dask",
+    "torch": "PyTorch",
+    "CUDA": "CUDA",
+    "numpy": "NumPy",
+    "python": "Python",
+}
 SOURCES = {"snakemake": "snakemake", "dask": "dask", "torch": "pytorch"}
 """Packages with a publication, and its key."""
 STEPS = frozenset(
@@ -32,6 +42,7 @@ ON_A_GRAPH = frozenset(
 CALIBRATION = frozenset({"ece"})
 RATE = "\0"
 """Stands for the learning rate in what is said of several models, which may have different ones."""
+ODDS = {"equalized odds difference": "odds"}
 TOLD_APART = frozenset(
     {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "device", "seeds", "threads"}
 )
@@ -208,7 +219,9 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
             yield f"On {each.dataset} ({each.task}) {join(metrics)} were measured on the {each.split} split."
     unfinished = sum(run.status != "done" for run in results.runs)
     if unfinished:
-        yield f"Of {_count(len(results.runs))} runs {_count(unfinished)} did not finish and are left out."
+        left_out = "is" if unfinished == 1 else "are"
+        yield f"Of {_count(len(results.runs))} runs {_count(unfinished)} did not finish and {left_out} left out."
+    yield from _describe_judged_beside(text, comparisons)
     number = results.evaluation.get("bootstrap")
     if number and _has_intervals(results):
         share = f"{100 * float(results.evaluation.get('confidence', 0.95)):g}"
@@ -222,6 +235,29 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
             f"{text.cite('student')}. Medians and interquartile means have intervals by {_count(NUM_RESAMPLES)} "
             f"bootstrap resamples of the seeds{text.cite('seeds')}."
         )
+
+
+def _describe_judged_beside(text: Text, comparisons: Sequence[Comparison]) -> Iterable[str]:
+    """Yield what was judged beside the models, with which other inputs, and for which groups."""
+    references = dict.fromkeys(name_reference(each) for comparison in comparisons for each in comparison.references)
+    if references:
+        yield f"What needs no training ({join(references)}) was judged on the same samples as the models."
+    for each in comparisons:
+        finished = [run for candidate in each.best.values() for run in candidate.finished]
+        strengths = {value.strength for run in finished for value in run.corrupted if value.corruption == "noise"}
+        if strengths:
+            yield (
+                f"On {each.dataset} ({each.task}) models were judged on {each.split} inputs with Gaussian noise too, "
+                f"of {join(f'{strength:g}' for strength in sorted(strengths))} standard deviations of each "
+                f"feature over the training split{text.cite('corruptions')}."
+            )
+        groups = next((run.groups for run in finished if run.groups is not None), None)
+        if groups is not None:
+            gaps = join(f"{name}{text.cite(ODDS.get(name, ''))}" for name in groups.gaps)
+            yield (
+                f"On {each.dataset} ({each.task}) scores were told apart by {groups.column}, of which there are "
+                f"{len(groups.names)}, and the largest difference between two groups is reported as {gaps}."
+            )
 
 
 def _describe_tests(
@@ -248,6 +284,11 @@ def _describe_tests(
             yield "An exact test by flipped signs stands beside it."
         else:
             yield f"A test by {_count(NUM_PATTERNS)} random flips of signs{text.cite('flips')} stands beside it."
+    if any(not math.isnan(pair.probability) for members in pairs for pair in members):
+        yield (
+            "The probability of improvement is the share of pairs of a run and a run of the baseline in which it is "
+            f"better, ties counted half, with 95 % bootstrap intervals over the seeds{text.cite('seeds')}."
+        )
     for found in (each for each in aggregates if each.standings):
         yield (
             f"Over {join(found.datasets)} ({found.task}) models are compared by their mean rank and by the "
@@ -266,10 +307,11 @@ def _has_intervals(results: Results) -> bool:
 
 
 def _describe_tools(text: Text, results: Results, runs: Sequence[RunResult]) -> str:
+    versions = describe_software(results.environments, results.steps)
     tools = [
-        f"{name} {results.versions[package]}{text.cite(SOURCES.get(package, ''))}"
+        f"{name} {versions[package]}{text.cite(SOURCES.get(package, ''))}"
         for package, name in PACKAGES.items()
-        if package in results.versions
+        if package in versions
     ]
     devices = sorted({"CPU" if run.device == "cpu" else run.device for run in runs if run.device})
     where = f"Models were trained on {join(devices)}" if devices else ""

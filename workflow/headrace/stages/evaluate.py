@@ -14,7 +14,7 @@ from headrace.batching.batches import Batch, Split, open_split
 from headrace.inference.bounds import bound_by_importance
 from headrace.inference.corruption import add_noise, find_deviations
 from headrace.inference.grouping import read_groups
-from headrace.inference.latents import map_samples, traverse
+from headrace.inference.latents import picture_latents
 from headrace.inference.references import Series, make_references
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
 from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, resample, tabulate
@@ -108,9 +108,7 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations
             shown = {} if means is None else pick_shown(data[split], means)
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
             keep_resamples(work, {MAIN_METRICS[trained.shapes.task]: resampled})
-            pictures = traverse(trained, data[split].in_order(BATCH_SIZE))
-            pictures |= map_samples(trained, data[split].in_order(BATCH_SIZE), len(data[split]))
-            if pictures:
+            if pictures := picture_latents(trained, data[split].in_order(BATCH_SIZE)):
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
