@@ -32,6 +32,7 @@ from sample_results import (
     three_datasets,
     two_datasets,
     unconverged,
+    without_resamples,
 )
 
 
@@ -271,3 +272,42 @@ def test_a_test_by_random_flips_is_not_called_exact():
     assert "flips" in keys_of(results)
     few = dataclasses.replace(results, runs=[run for run in runs if run.seed < 6])
     assert "An exact test by flipped signs" in text_of(few)
+
+
+def test_a_claim_over_the_samples_and_basic_intervals_are_told_where_there_are_any():
+    results = dataclasses.replace(quickstart(), evaluation={"bootstrap": 1000, "confidence": 0.95})
+    text = text_of(results)
+    assert "resamples of the samples of a split (Efron 1979), and basic ones of ece and macro_f1." in text
+    assert (
+        "A difference is claimed where it also keeps its sign over the test samples, by the 95 % interval of a paired "
+        "bootstrap (Koehn 2004) of the means over the seeds." in text
+    )
+    without = dataclasses.replace(results, runs=without_resamples(results.runs))
+    assert "paired bootstrap" not in text_of(without)
+    assert "basic" not in text_of(two_datasets())
+
+
+def many_models(rates: list[float], **changes: Any) -> Results:
+    """One model for every learning rate."""
+    runs = [make_run("fnn", 0, {"accuracy": 0.9}, model=f"m{i}", id=f"m{i}") for i in range(len(rates))]
+    return make_results(
+        [
+            dataclasses.replace(run, parameters={**run.parameters, "learning_rate": rate, **changes})
+            for run, rate in zip(runs, rates, strict=True)
+        ],
+        quickstart().datasets,
+    )
+
+
+def test_models_of_which_there_is_the_same_to_say_share_a_sentence():
+    text = text_of(many_models([0.001, 0.002, 0.001]))
+    assert "On digits (classification), m0, m1 and m2 are of kind fnn: fully connected layers" in text
+    assert (
+        "All models were trained with adam (Kingma and Ba 2015) at learning rates of 0.001 (m0 and m2) and 0.002 (m1)"
+        in text
+    )
+    text = text_of(many_models([0.001 * (i + 1) for i in range(60)]))
+    assert text.count("of kind fnn") == 1
+    assert "m0, m1, m2, m3, m4, m5, m6, m7 and 52 others are of kind fnn" in text
+    assert "at 60 learning rates from 0.001 to 0.06 and batches of 128 samples" in text
+    assert len(text) < 2500

@@ -56,6 +56,7 @@ COMPUTES = (
     "figures.seeds",
     "figures.spreads",
     "figures.theme",
+    "figures.trainings",
     "figures.words",
     "judging.calibration",
     "judging.group_metrics",
