@@ -12,12 +12,12 @@ import torch
 from scipy.stats import kstest
 
 from headrace.batching.batches import Batch, Split
+from headrace.findings.gathering import gather
 from headrace.inference.corruption import add_noise, find_deviations
 from headrace.judging.metrics import METRICS
 from headrace.planning.artifacts import artifact_path, receipt_path
 from headrace.planning.runs import Run
 from headrace.provenance.manifests import read_json
-from headrace.reporting.gathering import gather
 from headrace.running.jobs import Job
 from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays

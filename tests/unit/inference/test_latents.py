@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
 from headrace.batching.batches import Batch
+from headrace.findings.gathering import read_map, read_traversals
 from headrace.inference import latents
 from headrace.inference.latents import MAX_MAPPED, MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, picture_latents
 from headrace.inference.trained import TrainedRun
@@ -22,7 +23,6 @@ from headrace.provenance.digests import PICTURES
 from headrace.provenance.manifests import read_manifest
 from headrace.provenance.verification import verify_artifact
 from headrace.registry import restore
-from headrace.reporting.gathering import read_map, read_traversals
 from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays
 from sample_runs import make_runs

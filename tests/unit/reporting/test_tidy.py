@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.reporting.results import MetricValue, Results
+from headrace.findings.results import MetricValue, Results
 from headrace.reporting.tidy import FIXED, MEASURED, write_csv, write_parquet
 from sample_results import broken_quickstart, hostile, make_results, make_run, oddities, quickstart, two_datasets
 

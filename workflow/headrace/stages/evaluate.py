@@ -17,7 +17,7 @@ from headrace.inference.grouping import read_groups
 from headrace.inference.latents import picture_latents
 from headrace.inference.references import Series, make_references
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
-from headrace.judging.metrics import compute
+from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, resample, tabulate
 from headrace.logs import logger
 from headrace.models.base import Shapes
 from headrace.provenance.digests import PICTURES
@@ -44,6 +44,7 @@ COMPUTES = (
     "judging.metrics",
     "judging.ranking",
     "judging.statistics",
+    "judging.weighted",
     "linalg.blocks",
     "linalg.centred",
     "linalg.compiled",
@@ -100,12 +101,13 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations
         outputs = predict(trained, data[split])
         means = outputs.pop("mean", None)
         bound = bound_test(task, trained, data[split]) if split == "test" else {}
-        judged = judge(task, trained.shapes.task, split, outputs | bound)
+        judged, resampled = judge(task, trained.shapes.task, split, outputs | bound)
         metrics += judged
         if split == "test":
             groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
             shown = {} if means is None else pick_shown(data[split], means)
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
+            keep_resamples(work, {MAIN_METRICS[trained.shapes.task]: resampled})
             if pictures := picture_latents(trained, data[split].in_order(BATCH_SIZE)):
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, _said(judged))
@@ -133,18 +135,19 @@ def judge_references(task: Task, work: Making) -> None:
     # Read through once and not kept.
     train, *rest = (open_split(folder, split, resident_mib=0) for split in ("train", *JUDGED))
     judged = dict(zip(JUDGED, rest, strict=True))
-    found = []
+    found, resamples = [], {}
     for reference in make_references(shapes, train, judged, seed=spec["seed"], series=open_series(task)):
-        metrics = [
-            row
-            for split in JUDGED
-            for row in judge(task, shapes.task, split, reference.outputs[split])
-            if row["metric"] in reference.metrics
-        ]
+        metrics = []
+        for split in JUDGED:
+            rows, resampled = judge(task, shapes.task, split, reference.outputs[split])
+            metrics += [row for row in rows if row["metric"] in reference.metrics]
+            if split == "test":
+                resamples[reference.name] = resampled
         found.append({"name": reference.name, "about": reference.about, "metrics": metrics})
         said = _said([row for row in metrics if row["split"] == "test"])
         logger.info("evaluate %s: %s: %s", task.id, reference.name, said)
     write_json(work.folder / "references.json", found)
+    keep_resamples(work, resamples)
 
 
 def open_series(task: Task) -> Series | None:
@@ -160,16 +163,27 @@ def open_series(task: Task) -> Series | None:
     return Series(windows, [names.index(name) for name in wanted], said["horizon"])
 
 
-def judge(task: Task, kind: str, split: str, outputs: Outputs) -> list[dict[str, Any]]:
-    """The rows of every metric of a kind of task, with intervals as the experiment asks for them."""
-    rows = compute(
-        kind,
-        outputs,
-        num_resamples=task.spec["bootstrap"],
-        seed=task.spec["seed"],
-        confidence=task.spec["confidence"],
-    )
-    return [{"split": split} | {key: _finite(value) for key, value in row.items()} for row in rows]
+def judge(task: Task, kind: str, split: str, outputs: Outputs) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The rows of every metric of a kind of task, with intervals as the experiment asks for them.
+
+    Beside them the main metric on every resample: (resamples,) float32.
+    """
+    plain, resampled = resample(kind, outputs, num_resamples=task.spec["bootstrap"], seed=task.spec["seed"])
+    rows = tabulate(plain, resampled, task.spec["confidence"])
+    told = [{"split": split} | {key: _finite(value) for key, value in row.items()} for row in rows]
+    return told, to_float32(resampled[MAIN_METRICS[kind]])
+
+
+def to_float32(values: np.ndarray) -> np.ndarray:
+    """Half the room; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def keep_resamples(work: Making, found: dict[str, np.ndarray]) -> None:
+    """Write what was found on the resamples of the test split, by metric or by reference, where there are any."""
+    if any(len(values) for values in found.values()):
+        save_arrays(work.folder / RESAMPLES, found)
 
 
 def _said(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -182,7 +196,7 @@ def judge_corrupted(task: Task, run: TrainedRun, data: Split, deviations: Tensor
     rows = []
     for strength in task.spec["corruption"]["noise"]:
         noisy = add_noise(data.in_order(BATCH_SIZE), deviations, strength, task.spec["seed"])
-        judged = judge(task, run.shapes.task, "test", gather(run, noisy))
+        judged, _ = judge(task, run.shapes.task, "test", gather(run, noisy))
         rows += [{"corruption": "noise", "strength": strength} | row for row in judged]
         logger.info("evaluate %s: noise %g: %s", task.id, strength, _said(judged))
     return rows

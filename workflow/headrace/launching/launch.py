@@ -12,7 +12,7 @@ from typing import Any
 from headrace.errors import InputError, StageError
 from headrace.experiments import yaml_files
 from headrace.experiments.reading import check_experiment
-from headrace.planning import ownership, polling
+from headrace.launching import polling
 from headrace.planning.artifacts import figures_path, log_path, receipt_path, spec_path
 from headrace.planning.plan import SITE_KEYS, Plan, Site
 from headrace.provenance.manifests import read_json
@@ -21,6 +21,7 @@ from headrace.requests.limits import check_requests
 from headrace.requests.numbers import check_numbers
 from headrace.requests.profiles import Settings, as_written, in_force, overridden
 from headrace.requests.retries import follow_failures
+from headrace.running import ownership
 from headrace.schedulers.base import Survey, load_scheduler
 
 LOOKING = frozenset({"-n", "--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--summary"})

@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 from numpy.testing import assert_array_equal
 
+from headrace.findings.gathering import gather
 from headrace.judging.group_metrics import GroupScores
 from headrace.planning.artifacts import receipt_path
-from headrace.reporting.gathering import gather
 from headrace.running.jobs import Job
 from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays

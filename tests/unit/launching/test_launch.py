@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headrace.planning import launch, ownership
-from headrace.planning.launch import Workflow
-from headrace.planning.ownership import OWNER_VARIABLE
+from headrace.launching import launch
+from headrace.launching.launch import Workflow
+from headrace.running import ownership
+from headrace.running.ownership import OWNER_VARIABLE
 
 ROOT = Path(__file__).parents[3]
 DATA = {
