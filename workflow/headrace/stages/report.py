@@ -104,8 +104,8 @@ COMPUTES = (
 )
 TABLES = (
     "experiment.yaml",
-    "statistics.csv",
     *(f"{name}.{ending}" for name in ("results", *WHERE_THERE_ARE_ANY) for ending in ("csv", "parquet")),
+    "statistics.csv",
 )
 """Files of a result whose digests stand in its provenance: one that was cut would pass for a smaller experiment."""
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
