@@ -15,6 +15,7 @@ from headrace.judging.calibration import measure_reliability
 from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
 from headrace.reporting.results import (
     CorruptedValue,
+    CorruptionKind,
     DatasetResult,
     FitTrace,
     MetricValue,
@@ -234,19 +235,30 @@ def make_references() -> list[ReferenceResult]:
 
 
 def corrupted_quickstart() -> Results:
-    """Return a quickstart whose classifiers lose accuracy with the strength of noise."""
+    """Return a quickstart whose classifiers lose accuracy with the strength of noise, and half as much by blur, which
+    fnn is left out of.
+    """
     runs = []
     for run in quickstart_runs():
         values = [value for value in run.metrics if value.split == "test" and run.task == "classification"]
         worse = [
             CorruptedValue(
-                **{**vars(value), "value": value.value * (1 - 0.4 * strength)}, corruption="noise", strength=strength
+                **{**vars(value), "value": value.value * (1 - loss * strength)},
+                corruption=corruption,
+                strength=strength,
             )
+            for corruption, loss in (("noise", 0.4), ("blur", 0.2))
+            if (run.model, corruption) != ("fnn", "blur")
             for strength in (0.5, 0.1)
             for value in values
         ]
-        runs.append(dataclasses.replace(run, corrupted=worse))
-    return dataclasses.replace(quickstart(), runs=runs)
+        left_out = {"blur": "flat features"} if run.model == "fnn" else {}
+        runs.append(dataclasses.replace(run, corrupted=worse, uncorrupted=left_out))
+    kinds = {
+        "blur": CorruptionKind("Images are blurred.", "standard deviation in pixels", "images or sequences"),
+        "noise": CorruptionKind("Noise is added.", "standard deviations of each input", "dense measurements"),
+    }
+    return dataclasses.replace(quickstart(), runs=runs, corruptions=kinds)
 
 
 def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:

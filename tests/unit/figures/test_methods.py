@@ -18,6 +18,7 @@ from headrace.sections.base import Page
 from sample_results import (
     HOSTILE,
     broken_quickstart,
+    corrupted_quickstart,
     hostile,
     make_dataset,
     make_results,
@@ -215,3 +216,12 @@ def test_a_test_by_random_flips_is_not_called_exact():
     assert "flips" in keys_of(results)
     few = dataclasses.replace(results, runs=[run for run in runs if run.seed < 6])
     assert "An exact test by flipped signs" in text_of(few)
+
+
+def test_inputs_that_were_made_worse_are_told_with_their_source():
+    text = text_of(corrupted_quickstart())
+    worse, source = "Test inputs were made worse, behind all preprocessing, by", "(Hendrycks and Dietterich 2019)."
+    assert f"{worse} blur of strength 0.1 and 0.5 (standard deviation in pixels) {source}" in text
+    assert f"{worse} noise of strength 0.1 and 0.5" in text
+    assert "corruption" in keys_of(corrupted_quickstart())
+    assert "made worse" not in text_of(quickstart())

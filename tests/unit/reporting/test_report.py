@@ -450,10 +450,9 @@ def test_what_needs_no_training_stands_below_the_models():
 
 def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
     page = Page(render(corrupted_quickstart()))
-    text = page.text[page.text.rindex("judged once more on test inputs with Gaussian noise") :]
+    text = page.text[page.text.rindex("Noise is added.") :]
     text = text[: text.index("In the words of a paper")]
-    head = text[text.index("model") :]
-    assert "as it is noise 0.1 noise 0.5" in head
+    assert "as it is noise 0.1 noise 0.5 kept" in text
     # Of every model the chosen setting alone, and no density.
     assert [text.count(name) for name in ("fnn (learning_rate=0.001)", "learning_rate=0.003", "vae")] == [1, 0, 0]
     (chart,) = [spec for spec in page.specs if "over the strength of noise" in spec["description"]]
@@ -462,3 +461,31 @@ def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
     assert [row["value"] / means[0]["value"] for row in means] == pytest.approx([1, 0.96, 0.8])
     assert len(chart["datasets"]["seeds"]) == 3 * 3 * 3
     assert "Robustness" not in Page(rendered(quickstart)).text
+
+
+def test_every_kind_of_corruption_has_a_chart_and_a_table_of_its_own():
+    page = Page(render(corrupted_quickstart()))
+    blur = page.text[page.text.rindex("Images are blurred.") : page.text.rindex("Noise is added.")]
+    assert "Left out: fnn, reading flat features, where blur needs images or sequences." in blur
+    assert "as it is blur 0.1 blur 0.5 kept" in blur
+    assert [blur.count(name) for name in ("fnn (learning_rate=0.001)", "cnn", "rnn")] == [0, 1, 1]
+    # A fifth of the strength is gone: of 0.1 and 0.5 that leaves 0.98 and 0.9.
+    assert blur.count("0.9400 ± 0 of accuracy on average") == 2
+    (chart,) = [spec for spec in page.specs if "over the strength of blur" in spec["description"]]
+    assert {row["model"] for row in chart["datasets"]["means"]} == {"cnn", "rnn"}
+    axis = chart["layer"][0]["encoding"]["x"]["axis"]
+    assert axis["title"] == "blur: standard deviation in pixels"
+    assert axis["values"] == [0, 0.1, 0.5]
+
+
+def test_a_dataset_that_no_model_can_be_blurred_on_is_told_why():
+    results = corrupted_quickstart()
+    runs = [
+        dataclasses.replace(run, corrupted=[v for v in run.corrupted if v.corruption == "noise"])
+        if run.task == "density"
+        else dataclasses.replace(run, corrupted=(), uncorrupted={"blur": "flat features"})
+        for run in results.runs
+    ]
+    page = Page(render(dataclasses.replace(results, runs=runs)))
+    assert "Left out: cnn, fnn, rnn, reading flat features, where blur needs images or sequences." in page.text
+    assert not [spec for spec in page.specs if "over the strength of" in spec.get("description", "")]

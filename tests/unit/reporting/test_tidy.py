@@ -15,8 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.reporting.results import MetricValue, Results
-from headrace.reporting.tidy import FIXED, MEASURED, write_csv, write_parquet
-from sample_results import broken_quickstart, hostile, make_results, make_run, oddities, quickstart, two_datasets
+from headrace.reporting.tidy import FIXED, MEASURED, write_csv, write_parquet, write_robustness
+from sample_results import (
+    broken_quickstart,
+    corrupted_quickstart,
+    hostile,
+    make_results,
+    make_run,
+    oddities,
+    quickstart,
+    two_datasets,
+)
 
 NUMBERS = ("seed", "value", "low", "high")
 
@@ -111,3 +120,24 @@ def test_any_parameter_is_kept(values):
         expected = value if isinstance(value, str) else json.dumps(value) if is_text else value
         kept = "" if found[run.id] is None else found[run.id]
         assert kept == expected or (kept != kept and expected != expected)
+
+
+def test_the_table_of_robustness_has_every_strength_behind_the_split_as_it_is():
+    results = corrupted_quickstart()
+    text = write_robustness(results)
+    assert text is not None
+    table = pandas.read_csv(io.StringIO(text), keep_default_na=False)
+    assert list(table.columns) == [*FIXED, "learning_rate", "corruption", "strength", *MEASURED]
+    expected = []
+    for run in results.runs:
+        for kind in dict.fromkeys(value.corruption for value in run.corrupted):
+            own = [(s, v) for s in (0.1, 0.5) for v in run.corrupted if (v.corruption, v.strength) == (kind, s)]
+            clean = [(0.0, value) for value in run.metrics if value.split == "test"]
+            expected += [(run.id, kind, strength, v.metric, v.value) for strength, v in [*clean, *own]]
+    columns = ("run", "corruption", "strength", "metric", "value")
+    assert list(zip(*(table[name] for name in columns), strict=True)) == expected
+    assert set(table["split"]) == {"test"}
+
+
+def test_without_corruptions_there_is_no_table_of_them():
+    assert write_robustness(quickstart()) is None

@@ -178,6 +178,12 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
         metrics = [f"{metric}{text.cite(*CALIBRATION & {metric})}" for metric in each.metrics]
         if metrics:
             yield f"On {each.dataset} ({each.task}) {_join(metrics)} were measured on the {each.split} split."
+    for corruption in results.corruptions:
+        strengths = sorted({v.strength for run in results.runs for v in run.corrupted if v.corruption == corruption})
+        if strengths:
+            said = f"{corruption} of strength {_join([f'{strength:g}' for strength in strengths])}"
+            unit = results.corruptions[corruption].unit
+            yield f"Test inputs were made worse, behind all preprocessing, by {said} ({unit}){text.cite('corruption')}."
     unfinished = sum(run.status != "done" for run in results.runs)
     if unfinished:
         yield f"Of {_count(len(results.runs))} runs {_count(unfinished)} did not finish and are left out."

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from headrace.datasets.base import DataInfo
 from headrace.experiments.experiment import RAW, Experiment
+from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.planning.artifacts import Artifact
 
 
@@ -23,13 +25,16 @@ class Run:
     point: Mapping[str, Any]
     train: Artifact
     evaluate: Artifact
+    uncorrupted: Mapping[str, str] = field(default_factory=dict)
+    """By the kind of corruption that it is left out of: what it reads instead of what that needs."""
 
     def describe(self) -> dict[str, Any]:
         """What the report is told."""
         names = ("dataset", "model", "family", "features", "task", "seed", "point")
         parameters = {**self.train.spec["training"], **self.train.spec["family"]}
         ids = {"train": self.train.id, "evaluate": self.evaluate.id}
-        return {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids}
+        left_out = {"uncorrupted": dict(self.uncorrupted)} if self.uncorrupted else {}
+        return {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids, **left_out}
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Reference:
         """What the report is told."""
         names = {name: getattr(self, name) for name in ("dataset", "task", "features")}
         return {**names, "evaluate": self.evaluate.id}
+
+
+def find_shapes(info: DataInfo, task: str) -> dict[str, Any]:
+    """What a model is built for, as JSON."""
+    counts = {"classification": len(info.class_names), "regression": info.num_targets, NEXT_STEP: info.num_codes}
+    plain = info.layout == "dense" and not info.num_codes
+    layout = {} if plain else {"layout": info.layout, "num_codes": info.num_codes}
+    sequence = {"is_sequence": True} if is_sequence(info) else {}
+    return {"inputs": list(info.shape), "outputs": counts.get(task, 0), "task": task, **layout, **sequence}
 
 
 def choose_references(

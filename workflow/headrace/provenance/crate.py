@@ -37,6 +37,7 @@ FILES = {
     "report.html": ("The report", "text/html"),
     "results.csv": ("Every metric of every run", "text/csv"),
     "results.parquet": ("The same table with types", "application/vnd.apache.parquet"),
+    "robustness.csv": ("Every metric on inputs made worse", "text/csv"),
     "statistics.csv": ("Every statistic over seeds", "text/csv"),
     "provenance.json": ("Every artifact with its digest and its environment", "application/json"),
 }

@@ -6,10 +6,11 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from headrace.corruptions.base import CorruptionSpec
 from headrace.datasets.base import GROUP
 from headrace.experiments import yaml_files
 from headrace.judging.calibration import measure_reliability
@@ -23,6 +24,7 @@ from headrace.registry import load_kind
 from headrace.reporting.results import (
     SCALING,
     CorruptedValue,
+    CorruptionKind,
     DatasetResult,
     FitTrace,
     LatentMap,
@@ -50,7 +52,7 @@ SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iteratio
 
 def gather(job: Job) -> Results:
     """Read what every artifact of the plan says."""
-    spec = job.spec
+    spec, evaluation = job.spec, job.spec["experiment"]["evaluation"]
     manifests = {(step["stage"], step["id"]): _manifest(job.root, step) for step in spec["steps"]}
     folder = Path(spec["results"]) / spec["experiment"]["name"]
     measured = folder / SCALING
@@ -61,10 +63,10 @@ def gather(job: Job) -> Results:
         runs=[_run(job, run, manifests) for run in spec["runs"]],
         resolved_yaml=yaml_files.write(spec["experiment"]),
         short_yaml=yaml_files.write(spec["short"], compact=True) if "short" in spec else "",
-        evaluation=spec["experiment"]["evaluation"],
+        evaluation=evaluation,
         repository=spec.get("repository"),
         plan_digest=spec["plan"],
-        baseline=spec["experiment"]["evaluation"].get("baseline"),
+        baseline=evaluation.get("baseline"),
         versions=environment()["versions"],
         commands=(f"snakemake --cores all --configfile {shlex.quote(str(folder / 'experiment.yaml'))}",),
         usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
@@ -72,6 +74,7 @@ def gather(job: Job) -> Results:
         traces=list(gather_traces(job.root, spec["features"], manifests)),
         references=[found for each in spec.get("references", ()) for found in _references(job, each, manifests)],
         families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
+        corruptions={kind: describe_corruption(kind) for kind in evaluation.get("corruption", ())},
         features=spec["experiment"]["features"],
         scaling=read_json(measured) if measured.exists() else None,
     )
@@ -81,6 +84,12 @@ def describe_family(family: str) -> str:
     """What a kind of model says of itself in its first sentence, without the example."""
     text = " ".join((load_kind("models", family).__doc__ or "").split())
     return EXAMPLE.split(text, maxsplit=1)[0].split(". ")[0].rstrip(".") + "."
+
+
+def describe_corruption(kind: str) -> CorruptionKind:
+    """What a way to make inputs worse says of itself."""
+    spec = cast(type[CorruptionSpec], load_kind("corruptions", kind))
+    return CorruptionKind(" ".join((spec.__doc__ or "").split()), spec.unit, spec.needs)
 
 
 def gather_traces(
@@ -135,6 +144,7 @@ def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> Dataset
 def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], Any]) -> RunResult:
     names = ("dataset", "family", "model", "features", "task", "seed", "point", "parameters")
     base: dict[str, Any] = {"id": run["train"], **{name: run[name] for name in names}}
+    base["uncorrupted"] = run.get("uncorrupted", {})
     trained, evaluated = manifests["train", run["train"]], manifests["evaluate", run["evaluate"]]
     if trained is None:
         return RunResult(**base, status="missing", reason="not trained yet")

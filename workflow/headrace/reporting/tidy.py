@@ -1,5 +1,5 @@
-"""The tidy tables: of results, one metric of one run on one split a line, as CSV and as Parquet with types; and of
-statistics over the seeds.
+"""The tidy tables: of results, one metric of one run on one split a line, as CSV and as Parquet with types; of the same
+on inputs made worse; and of statistics over the seeds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 from headrace.figures.aggregates import aggregate
 from headrace.figures.comparisons import Candidate, compare
 from headrace.figures.spreads import describe_spread
-from headrace.reporting.results import Results
+from headrace.reporting.results import Results, RunResult
 
 FIXED = ("experiment", "dataset", "family", "model", "features", "task", "run", "seed")
 """Columns in front of the swept parameters."""
 MEASURED = ("split", "metric", "value", "low", "high")
 """Columns behind them."""
+WORSE = ("corruption", "strength")
+"""Columns between the two in the table of robustness."""
 NOT_SWEPT = ""
 """In the column of a swept parameter, for a run whose model has no such parameter."""
 
@@ -35,6 +37,24 @@ def write_csv(results: Results) -> str:
     for fixed, point, measured in _rows(results):
         writer.writerow([*fixed, *map(_cell, point), *measured[:2], *map(repr, measured[2:])])
     return buffer.getvalue()
+
+
+def write_robustness(results: Results) -> str | None:
+    """The table of every metric on inputs made worse, as text: for every kind of corruption its strengths, behind a
+    strength of 0, which is the split as it is. None where nothing was judged so.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*FIXED, *_swept(results), *WORSE, *MEASURED])
+    head = buffer.tell()
+    for run, fixed, point in _list_runs(results):
+        for corruption in dict.fromkeys(value.corruption for value in run.corrupted):
+            own = [value for value in run.corrupted if value.corruption == corruption]
+            clean = [(0.0, m) for m in run.metrics if (m.metric, m.split) in {(v.metric, v.split) for v in own}]
+            for strength, m in [*clean, *sorted(((v.strength, v) for v in own), key=lambda pair: pair[0])]:
+                measured = [m.split, m.metric, *map(repr, (m.value, m.low, m.high))]
+                writer.writerow([*fixed, *map(_cell, point), corruption, repr(strength), *measured])
+    return buffer.getvalue() if buffer.tell() > head else None
 
 
 def write_parquet(results: Results) -> bytes:
@@ -70,12 +90,17 @@ def _parameter(run: Any, name: str) -> Any:
 
 def _rows(results: Results) -> Iterator[tuple[list[Any], list[Any], list[Any]]]:
     """What a line holds: the fixed columns, the swept parameters, and what was measured."""
+    for run, fixed, point in _list_runs(results):
+        for m in run.metrics:
+            yield fixed, point, [m.split, m.metric, m.value, m.low, m.high]
+
+
+def _list_runs(results: Results) -> Iterator[tuple[RunResult, list[Any], list[Any]]]:
+    """Every run with the fixed columns and the swept parameters of its lines."""
     swept = _swept(results)
     for run in results.runs:
         fixed = [results.experiment, run.dataset, run.family, run.model, run.features, run.task, run.id, run.seed]
-        point = [_parameter(run, name) for name in swept]
-        for m in run.metrics:
-            yield fixed, point, [m.split, m.metric, m.value, m.low, m.high]
+        yield run, fixed, [_parameter(run, name) for name in swept]
 
 
 def _cell(value: Any) -> str:

@@ -197,8 +197,7 @@ class Sizes:
         data = self._behind(job.artifacts[0].inputs["run"])
         mib = data.of("validation", "test")
         resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
-        corruption = job.artifacts[0].spec.get("corruption", {"noise": ()})
-        passes = len(job.artifacts) * (1 + len(corruption["noise"]))
+        passes = len(job.artifacts) * (1 + sum(map(len, job.artifacts[0].spec.get("corruption", {}).values())))
         runs = [artifact.inputs["run"] for artifact in job.artifacts if "run" in artifact.inputs]
         training = [run.spec["training"] for run in runs]
         run = job.artifacts[0].inputs["run"]

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from headrace.batching.batches import Batch, Split, open_split
+from headrace.corruptions.base import CorruptionSpec, Original
 from headrace.inference.bounds import bound_by_importance
-from headrace.inference.corruption import add_noise, find_deviations
+from headrace.inference.corruption import corrupt, measure_inputs
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import map_samples, traverse
 from headrace.inference.references import Series, make_references
@@ -22,6 +23,7 @@ from headrace.logs import logger
 from headrace.models.base import Shapes
 from headrace.provenance.digests import PICTURES
 from headrace.provenance.manifests import read_manifest, write_json
+from headrace.registry import restore
 from headrace.running.jobs import Job, Making, Task, making
 from headrace.stores.arrays import save_arrays
 from headrace.stores.groups import read_attributes
@@ -71,7 +73,7 @@ NUM_SHOWN = 12
 def run(job: Job) -> None:
     """Evaluate what is not sealed yet; a run that failed has nothing to evaluate."""
     data: dict[str, Split] = {}
-    deviations: Tensor | None = None
+    measured: tuple[Tensor, Tensor] | None = None
     for task in job.pending():
         if "run" not in task.inputs:
             with making(task) as work:
@@ -83,14 +85,19 @@ def run(job: Job) -> None:
             continue
         # All runs of a job read the same features.
         data = data or {split: open_split(task.input_folder("features"), split) for split in JUDGED}
-        if deviations is None and "corruption" in task.spec:
-            deviations = find_deviations(open_split(task.input_folder("features"), "train", resident_mib=0))
+        if measured is None and any(spec.reads_training for spec in list_corruptions(task)):
+            measured = measure_inputs(open_split(task.input_folder("features"), "train", resident_mib=0))
         with making(task) as work:
-            evaluate_one(task, work, data, deviations)
+            evaluate_one(task, work, data, measured or (None, None))
 
 
-def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations: Tensor | None) -> None:
-    """Predict, judge, and keep what the report shows of the test split."""
+def evaluate_one(
+    task: Task, work: Making, data: Mapping[str, Split], measured: tuple[Tensor | None, Tensor | None]
+) -> None:
+    """Predict, judge, and keep what the report shows of the test split.
+
+    `measured` are mean and deviation of the training inputs, where a corruption needs them.
+    """
     folder = task.input_folder("run")
     manifest = read_manifest(folder)
     assert manifest is not None
@@ -112,8 +119,9 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
-    if deviations is not None:
-        write_json(work.folder / "corrupted.json", judge_corrupted(task, trained, data["test"], deviations))
+    if "corruption" in task.spec:
+        original = Original(trained.shapes.is_sequence, *measured)
+        write_json(work.folder / "corrupted.json", judge_corrupted(task, trained, data["test"], original))
     # Here and not in training, whose time it would take; all seeds of a job share what is counted.
     num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
     work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
@@ -179,14 +187,24 @@ def _said(rows: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(f"{row['metric']} {math.nan if row['value'] is None else row['value']:.4g}" for row in rows)
 
 
-def judge_corrupted(task: Task, run: TrainedRun, data: Split, deviations: Tensor) -> list[dict[str, Any]]:
-    """The metrics on noisy inputs of the test split: a row a metric and strength."""
+def list_corruptions(task: Task) -> list[CorruptionSpec]:
+    """What is done to the test inputs of a run."""
+    asked = task.spec.get("corruption", {})
+    return [
+        restore("corruptions", {"kind": kind, "strengths": strengths}, CorruptionSpec)
+        for kind, strengths in asked.items()
+    ]
+
+
+def judge_corrupted(task: Task, run: TrainedRun, data: Split, original: Original) -> list[dict[str, Any]]:
+    """The metrics on inputs of the test split made worse: a row a metric, strength and kind of corruption."""
     rows = []
-    for strength in task.spec["corruption"]["noise"]:
-        noisy = add_noise(data.in_order(BATCH_SIZE), deviations, strength, task.spec["seed"])
-        judged = judge(task, run.shapes.task, "test", gather(run, noisy))
-        rows += [{"corruption": "noise", "strength": strength} | row for row in judged]
-        logger.info("evaluate %s: noise %g: %s", task.id, strength, _said(judged))
+    for spec in list_corruptions(task):
+        for strength in spec.strengths:
+            worse = corrupt(spec, data.in_order(BATCH_SIZE), strength, original, task.spec["seed"])
+            judged = judge(task, run.shapes.task, "test", gather(run, worse))
+            rows += [{"corruption": spec.kind, "strength": strength} | row for row in judged]
+            logger.info("evaluate %s: %s %g: %s", task.id, spec.kind, strength, _said(judged))
     return rows
 
 

@@ -17,7 +17,7 @@ from headrace.provenance.manifests import write_atomically, write_json
 from headrace.reporting.gathering import gather
 from headrace.reporting.report import compose
 from headrace.reporting.results import Results
-from headrace.reporting.tidy import write_csv, write_parquet, write_statistics
+from headrace.reporting.tidy import write_csv, write_parquet, write_robustness, write_statistics
 from headrace.running.jobs import Job, environment
 
 COMPUTES = (
@@ -107,6 +107,12 @@ def write(job: Job, results: Results, folder: Path) -> None:
     write_atomically(folder / "results.csv", write_csv(results).encode())
     write_atomically(folder / "results.parquet", write_parquet(results))
     write_atomically(folder / "statistics.csv", write_statistics(results).encode())
+    robustness = write_robustness(results)
+    if robustness is not None:
+        write_atomically(folder / "robustness.csv", robustness.encode())
+    else:
+        # An earlier plan of the experiment may have left one.
+        (folder / "robustness.csv").unlink(missing_ok=True)
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
     write_json(folder / "provenance.json", provenance(job, results))
     report = compose(results)
