@@ -351,6 +351,32 @@ def two_datasets() -> Results:
     return make_results(runs, datasets, experiment="tables", description="Does depth help on small tables?")
 
 
+FORECASTS: dict[str, dict[str, float]] = {
+    "fnn": {"rmse": 3.8, "mae": 3.1, "r2": 0.98, "skill": 0.87, "rmse_standardized": 0.11, "mae_standardized": 0.087},
+    "rnn": {"rmse": 6.1, "mae": 4.8, "r2": 0.96, "skill": 0.80, "rmse_standardized": 0.18, "mae_standardized": 0.134},
+}
+REPEATED = {"rmse": 27.1, "mae": 24.3, "r2": 0.26, "skill": 0.0, "rmse_standardized": 0.83, "mae_standardized": 0.674}
+
+
+def forecasts(without: Sequence[str] = ()) -> Results:
+    """Return a forecast by two models, beside the last value repeated; `without` some of the metrics."""
+    runs = [
+        make_run(family, seed, FORECASTS[family], dataset="load", task="regression")
+        for family in FORECASTS
+        for seed in (0, 1)
+    ]
+    runs = [
+        dataclasses.replace(run, metrics=[value for value in run.metrics if value.metric not in without])
+        for run in runs
+    ]
+    metrics = [
+        MetricValue(name, "test", value, value, value) for name, value in REPEATED.items() if name not in without
+    ]
+    reference = ReferenceResult("last_value", "load", "regression", "scaled", "last step of each window", metrics)
+    dataset = make_dataset("load", "time_series", ("forecasting", "regression"), 1392, class_names=())
+    return make_results(runs, [dataset], experiment="forecasts", references=[reference])
+
+
 def three_datasets() -> Results:
     """Return an experiment with one task on three datasets, and a model that has a result on two of them alone."""
     means = {

@@ -7,7 +7,7 @@ from headrace.collection.differences import find_differences
 from headrace.collection.finished import read_finished
 from headrace.collection.text import describe
 from headrace.reporting.results import Results
-from sample_results import quickstart
+from sample_results import forecasts, quickstart
 
 
 def changed(metric: str, by_model: dict[str, list[float]], **changes: object) -> Results:
@@ -113,3 +113,8 @@ def test_settings_are_shown_as_they_were_written(write) -> None:
     first, second = read_finished(write("one")), read_finished(write("two", description="Größe – ½"))
     found = find_differences(first, second)
     assert [change.second for change in found.config if change.what == "description"] == ["Größe – ½"]
+
+
+def test_results_with_more_metrics_are_held_against_those_of_before(write) -> None:
+    old = forecasts(["skill", "rmse_standardized", "mae_standardized"])
+    assert verdicts(old, forecasts(), write) == {"fnn": "the same, seed by seed", "rnn": "the same, seed by seed"}

@@ -21,12 +21,14 @@ from headrace.figures.charts import (
     draw_seeds,
     select_shown,
 )
-from headrace.figures.comparisons import compare
+from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, compare
 from headrace.figures.confusions import draw_confusion, sum_confusions
 from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import encode_png, join_images
 from headrace.figures.numbers import format_bytes, format_mean, format_number, format_seconds
 from headrace.figures.theme import Spec, assign_colours, draw_svg
+from headrace.judging import metrics as judging_metrics
+from headrace.judging.metrics import EXTRA, METRICS
 from headrace.reporting.report import render
 from headrace.reporting.results import Results
 from headrace.sections import confusions
@@ -376,3 +378,10 @@ def test_a_matrix_of_too_many_classes_is_not_drawn_and_the_page_says_so():
     assert "101 classes are too many for matrices" in page
     context = confusions.describe(Page(dataclasses.replace(results, runs=runs)))
     assert context["figures"] == []
+
+
+def test_every_metric_has_a_direction():
+    names = {name for table in (METRICS, EXTRA) for metrics in table.values() for name in metrics}
+    assert names == LOWER_IS_BETTER | HIGHER_IS_BETTER
+    assert HIGHER_IS_BETTER == judging_metrics.HIGHER_IS_BETTER
+    assert not LOWER_IS_BETTER & HIGHER_IS_BETTER

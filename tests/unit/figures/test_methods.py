@@ -19,6 +19,7 @@ from sample_results import (
     HOSTILE,
     broken_quickstart,
     corrupted_quickstart,
+    forecasts,
     hostile,
     make_dataset,
     make_results,
@@ -177,7 +178,7 @@ def test_every_source_is_an_entry_of_its_own():
     citations = read_citations()
     assert len(citations) == text.count("\n@") + 1 == len({citation.words for citation in citations.values()})
     for key, citation in citations.items():
-        assert re.match(rf"@(article|inproceedings){{{key},\n", citation.bibtex)
+        assert re.match(rf"@(article|book|inproceedings){{{key},\n", citation.bibtex)
         assert citation.bibtex.count("{") == citation.bibtex.count("}")
         assert "cited" not in citation.bibtex
         year, *_ = re.findall(r"year = {(\d{4})}", citation.bibtex)
@@ -225,3 +226,11 @@ def test_inputs_that_were_made_worse_are_told_with_their_source():
     assert f"{worse} noise of strength 0.1 and 0.5" in text
     assert "corruption" in keys_of(corrupted_quickstart())
     assert "made worse" not in text_of(quickstart())
+
+
+def test_units_of_forecasts_are_told_where_there_are_some():
+    text = text_of(forecasts())
+    assert "counts errors in standard deviations of each predicted column over training" in text
+    assert "smaller than that of repeating the last value (Hyndman and Athanasopoulos 2021)." in text
+    assert "repeating the last value" not in text_of(forecasts(["skill"]))
+    assert "standard deviations of each predicted" not in text_of(two_datasets())

@@ -27,6 +27,7 @@ from sample_results import (
     HOSTILE,
     broken_quickstart,
     corrupted_quickstart,
+    forecasts,
     hostile,
     make_dataset,
     make_references,
@@ -489,3 +490,32 @@ def test_a_dataset_that_no_model_can_be_blurred_on_is_told_why():
     page = Page(render(dataclasses.replace(results, runs=runs)))
     assert "Left out: cnn, fnn, rnn, reading flat features, where blur needs images or sequences." in page.text
     assert not [spec for spec in page.specs if "over the strength of" in spec.get("description", "")]
+
+
+NEW = ("skill", "rmse_standardized", "mae_standardized")
+
+
+def test_forecasts_are_shown_on_both_scales_and_beside_repetition():
+    page = Page(render(forecasts()))
+    table = page.text.split("Metrics on test by model")[1]
+    assert "rmse ↓ mae ↓ r2 ↑ skill ↑ rmse_standardized ↓ mae_standardized ↓" in table
+    repeated = table[table.index("last value") : table.index("A reference needs no training")]
+    assert "27.10 24.30 0.2600 0 0.8300 0.6740" in repeated
+    assert "each in standard deviations of its column over training. skill: the share by which" in table
+    # The answer keeps to the main metric.
+    answer = page.text[: page.text.index("Metrics on test by model")]
+    assert not any(name in answer for name in NEW)
+
+
+def test_results_of_before_there_were_standardised_errors_are_shown_as_they_are():
+    old = Page(render(forecasts(NEW)))
+    assert "rmse ↓ mae ↓ r2 ↑" in old.text
+    assert not any(name in old.text for name in NEW)
+    several = Page(render(forecasts(["skill"])))
+    assert "rmse_standardized and mae_standardized: errors of all" in several.text
+    assert "skill" not in several.text
+    # One model that was judged before, beside one that was judged since.
+    mixed = dataclasses.replace(forecasts(), runs=[*forecasts(NEW).runs[:2], *forecasts().runs[2:]])
+    table = Page(render(mixed)).text.split("Metrics on test by model")[1]
+    assert table[table.index("fnn") : table.index("rnn")].count("–") >= 3
+    assert table[table.index("rnn") : table.index("last value")].count("0.8") >= 1

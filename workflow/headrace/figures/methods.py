@@ -178,6 +178,7 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
         metrics = [f"{metric}{text.cite(*CALIBRATION & {metric})}" for metric in each.metrics]
         if metrics:
             yield f"On {each.dataset} ({each.task}) {_join(metrics)} were measured on the {each.split} split."
+    yield from _describe_forecasts(text, {metric for each in comparisons for metric in each.metrics})
     for corruption in results.corruptions:
         strengths = sorted({v.strength for run in results.runs for v in run.corrupted if v.corruption == corruption})
         if strengths:
@@ -199,6 +200,20 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
             "Results are means over seeds with their standard deviation and 95 % Student t intervals"
             f"{text.cite('student')}. Medians and interquartile means have intervals by {_count(NUM_RESAMPLES)} "
             f"bootstrap resamples of the seeds{text.cite('seeds')}."
+        )
+
+
+def _describe_forecasts(text: Text, metrics: set[str]) -> Iterable[str]:
+    """Say what errors without a unit are in, and what a forecast was held against."""
+    if "mae_standardized" in metrics:
+        yield (
+            "What is standardized counts errors in standard deviations of each predicted column over training, the "
+            "same for all predicted numbers."
+        )
+    if "skill" in metrics:
+        yield (
+            "skill is the share by which mae_standardized is smaller than that of repeating the last value"
+            f"{text.cite('forecasting')}."
         )
 
 

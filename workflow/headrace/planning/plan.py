@@ -19,7 +19,7 @@ from headrace.experiments.experiment import Experiment, Setting
 from headrace.experiments.shortening import shorten
 from headrace.experiments.splits import planned_sizes
 from headrace.planning.artifacts import Artifact, Job, batch_id, spec_path
-from headrace.planning.runs import Run, choose_references, find_shapes
+from headrace.planning.runs import Run, choose_references, find_series, find_shapes
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance.fingerprints import code_fingerprint
 from headrace.provenance.manifests import digest_json, write_json_if_new
@@ -224,7 +224,7 @@ class Plan:
                             seed=seed,
                             point=setting.point,
                             train=train,
-                            evaluate=self._evaluate(train, features, fitting),
+                            evaluate=self._evaluate(train, dataset, features, fitting),
                             uncorrupted=unfit,
                         )
 
@@ -242,12 +242,14 @@ class Plan:
             kinds=(("models", setting.spec.kind),),
         )
 
-    def _evaluate(self, train: Artifact, features: Artifact, corruption: Mapping[str, list[float]]) -> Artifact:
+    def _evaluate(
+        self, train: Artifact, dataset: str, features: Artifact, corruption: Mapping[str, list[float]]
+    ) -> Artifact:
         own: dict[str, Any] = {"corruption": corruption} if corruption else {}
         if train.spec["shapes"]["task"] == "density":
             own["importance_draws"] = self.experiment.evaluation.importance_draws
         kinds = (*train.kinds, *(("corruptions", kind) for kind in corruption))
-        inputs = {"run": train, "features": features}
+        inputs = {"run": train, "features": features, **find_series(self.experiment, dataset, self.shards)}
         return Artifact("evaluate", train.slug, {**self._evaluation, **own}, inputs, kinds)
 
     def _batches(self) -> Iterable[Job]:
@@ -267,7 +269,7 @@ class Plan:
         runs = [self._evaluates[train.id] for train in job.artifacts]
         beside = [artifact for train in job.artifacts for artifact in self._beside.get(train.id, ())]
         batch = (*runs, *beside)
-        read = ((i.stage, i.id) for artifact in beside for i in artifact.inputs.values())
+        read = ((i.stage, i.id) for artifact in batch for i in artifact.inputs.values() if i.stage != "train")
         needs = tuple(dict.fromkeys([("train", job.id), *job.needs, *read]))
         return Job("evaluate", batch_id(job.id.rsplit("-", 1)[0], batch), batch, needs)
 

@@ -64,13 +64,17 @@ def find_shapes(info: DataInfo, task: str) -> dict[str, Any]:
     return {"inputs": list(info.shape), "outputs": counts.get(task, 0), "task": task, **layout, **sequence}
 
 
+def find_series(experiment: Experiment, dataset: str, shards: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """Beside the features, the shards with the series that a forecast is held against, where the dataset is one."""
+    return {"shards": shards[dataset]} if "forecasting" in experiment.infos[dataset].tasks else {}
+
+
 def choose_references(
     runs: Iterable[Run], experiment: Experiment, shards: Mapping[str, Artifact], evaluation: Mapping[str, Any]
 ) -> Iterable[Reference]:
     """One for every task on a dataset but densities, on features of its models that have distances.
 
-    Which ones does not depend on the order of the models. Predictors that repeat values read the shards too, where
-    those are windows of a series.
+    Which ones does not depend on the order of the models. Predictors that repeat values read the series too.
     """
     chosen: dict[tuple[str, str], Run] = {}
     for run in runs:
@@ -80,9 +84,8 @@ def choose_references(
     for (dataset, task), run in chosen.items():
         if task == "density":
             continue
-        spec, inputs = experiment.datasets[dataset], dict(run.train.inputs)
-        if "forecasting" in experiment.infos[dataset].tasks:
-            inputs["shards"] = shards[dataset]
+        spec = experiment.datasets[dataset]
+        inputs = {**run.train.inputs, **find_series(experiment, dataset, shards)}
         own = {"shapes": run.train.spec["shapes"], "seed": spec.split.seed}
         evaluate = Artifact("evaluate", f"{spec.kind}-reference", {**evaluation, "reference": own}, inputs, ())
         yield Reference(dataset, task, run.features, run.train, evaluate)

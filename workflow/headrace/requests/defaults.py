@@ -210,7 +210,8 @@ class Sizes:
         held = (
             data.kept("validation", "test")
             + data.windows("validation", "test")
-            + 4 * predicted
+            # Beside a forecast lie what it is held against, and the errors of that.
+            + (6 if "shards" in job.artifacts[0].inputs else 4) * predicted
             + self._said_of_steps(run)
         )
         draws = job.artifacts[0].spec.get("importance_draws", 0)

@@ -65,7 +65,9 @@ def _make_table(comparison: Comparison, baseline: str | None) -> Context:
         rows.append({**row, **numbers, "seconds": sum(seconds) / len(seconds) if seconds else None})
     untrained = [_make_untrained_row(each, comparison) for each in comparison.references]
     shown = reference if len(comparison.models) > 1 else None
-    return {"columns": columns, "rows": rows, "untrained": untrained, "reference": shown}
+    standardized = [metric for metric in comparison.metrics if metric.endswith("_standardized")]
+    said = {"standardized": standardized, "has_skill": "skill" in comparison.metrics}
+    return {"columns": columns, "rows": rows, "untrained": untrained, "reference": shown, **said}
 
 
 def _make_untrained_row(reference: ReferenceResult, comparison: Comparison) -> Context:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from headrace.inference.bounds import bound_by_importance
 from headrace.inference.corruption import corrupt, measure_inputs
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import map_samples, traverse
-from headrace.inference.references import Series, make_references
+from headrace.inference.references import make_references
+from headrace.inference.series import Series, open_series
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
 from headrace.judging.metrics import compute
 from headrace.logs import logger
@@ -26,9 +28,8 @@ from headrace.provenance.manifests import read_manifest, write_json
 from headrace.registry import restore
 from headrace.running.jobs import Job, Making, Task, making
 from headrace.stores.arrays import save_arrays
-from headrace.stores.groups import read_attributes
-from headrace.stores.layout import STORE
 from headrace.training.flops import flops_per_sample
+from headrace.training.targets import TargetScale, target_scale
 
 COMPUTES = (
     "batching.ahead",
@@ -41,11 +42,14 @@ COMPUTES = (
     "inference.grouping",
     "inference.latents",
     "inference.references",
+    "inference.series",
     "inference.trained",
     "judging.calibration",
     "judging.metrics",
     "judging.ranking",
+    "judging.regression",
     "judging.statistics",
+    "judging.terms",
     "linalg.blocks",
     "linalg.centred",
     "linalg.compiled",
@@ -70,10 +74,31 @@ NUM_SHOWN = 12
 """Samples whose reconstruction is kept for the report."""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all runs of a job are judged on: they read the same features."""
+
+    data: Mapping[str, Split]
+    series: Mapping[str, Outputs] | None
+    """By split, what a forecast is held against; None where there is none."""
+    measured: tuple[Tensor | None, Tensor | None]
+    """Mean and deviation of the training inputs, where a corruption needs them."""
+
+    @classmethod
+    def of(cls, task: Task) -> Shared:
+        """Open and measure what a run needs."""
+        folder = task.input_folder("features")
+        measured: tuple[Tensor | None, Tensor | None] = (None, None)
+        if any(spec.reads_training for spec in list_corruptions(task)):
+            measured = measure_inputs(open_split(folder, "train", resident_mib=0))
+        series = find_series(task)
+        held_against = None if series is None else {split: series.measures(split) for split in JUDGED}
+        return cls({split: open_split(folder, split) for split in JUDGED}, held_against, measured)
+
+
 def run(job: Job) -> None:
     """Evaluate what is not sealed yet; a run that failed has nothing to evaluate."""
-    data: dict[str, Split] = {}
-    measured: tuple[Tensor, Tensor] | None = None
+    shared: Shared | None = None
     for task in job.pending():
         if "run" not in task.inputs:
             with making(task) as work:
@@ -83,31 +108,24 @@ def run(job: Job) -> None:
         if reason is not None:
             logger.warning("evaluate %s: skipped, since its training failed: %s", task.id, reason)
             continue
-        # All runs of a job read the same features.
-        data = data or {split: open_split(task.input_folder("features"), split) for split in JUDGED}
-        if measured is None and any(spec.reads_training for spec in list_corruptions(task)):
-            measured = measure_inputs(open_split(task.input_folder("features"), "train", resident_mib=0))
+        shared = shared or Shared.of(task)
         with making(task) as work:
-            evaluate_one(task, work, data, measured or (None, None))
+            evaluate_one(task, work, shared)
 
 
-def evaluate_one(
-    task: Task, work: Making, data: Mapping[str, Split], measured: tuple[Tensor | None, Tensor | None]
-) -> None:
-    """Predict, judge, and keep what the report shows of the test split.
-
-    `measured` are mean and deviation of the training inputs, where a corruption needs them.
-    """
+def evaluate_one(task: Task, work: Making, shared: Shared) -> None:
+    """Predict, judge, and keep what the report shows of the test split."""
     folder = task.input_folder("run")
     manifest = read_manifest(folder)
     assert manifest is not None
     trained = read_back(folder, manifest["spec"], manifest["spec"]["training"]["device"])
-    metrics = []
+    data, metrics = shared.data, []
+    beside = find_measures(trained.shapes, shared.series, trained.scale)
     for split in JUDGED:
         outputs = predict(trained, data[split])
         means = outputs.pop("mean", None)
         bound = bound_test(task, trained, data[split]) if split == "test" else {}
-        judged = judge(task, trained.shapes.task, split, outputs | bound)
+        judged = judge(task, trained.shapes.task, split, outputs | bound | beside[split])
         metrics += judged
         if split == "test":
             groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
@@ -120,8 +138,9 @@ def evaluate_one(
             logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
     if "corruption" in task.spec:
-        original = Original(trained.shapes.is_sequence, *measured)
-        write_json(work.folder / "corrupted.json", judge_corrupted(task, trained, data["test"], original))
+        original = Original(trained.shapes.is_sequence, *shared.measured)
+        worse = judge_corrupted(task, trained, data["test"], original, beside["test"])
+        write_json(work.folder / "corrupted.json", worse)
     # Here and not in training, whose time it would take; all seeds of a job share what is counted.
     num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
     work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
@@ -143,12 +162,15 @@ def judge_references(task: Task, work: Making) -> None:
     # Read through once and not kept.
     train, *rest = (open_split(folder, split, resident_mib=0) for split in ("train", *JUDGED))
     judged = dict(zip(JUDGED, rest, strict=True))
+    series = find_series(task)
+    held_against = None if series is None else {split: series.measures(split) for split in JUDGED}
+    beside = find_measures(shapes, held_against, target_scale(train) if shapes.task == "regression" else None)
     found = []
-    for reference in make_references(shapes, train, judged, seed=spec["seed"], series=open_series(task)):
+    for reference in make_references(shapes, train, judged, seed=spec["seed"], series=series):
         metrics = [
             row
             for split in JUDGED
-            for row in judge(task, shapes.task, split, reference.outputs[split])
+            for row in judge(task, shapes.task, split, reference.outputs[split] | beside[split])
             if row["metric"] in reference.metrics
         ]
         found.append({"name": reference.name, "about": reference.about, "metrics": metrics})
@@ -157,17 +179,19 @@ def judge_references(task: Task, work: Making) -> None:
     write_json(work.folder / "references.json", found)
 
 
-def open_series(task: Task) -> Series | None:
-    """The windows that a forecast begins with, in the units of the data; None where not all of it was seen before."""
-    if "shards" not in task.inputs:
-        return None
-    folder = task.input_folder("shards")
-    said = read_attributes(folder / STORE)
-    names, wanted = said["feature_names"], said["target_columns"]
-    if not set(wanted) <= set(names):
-        return None
-    windows = {split: open_split(folder, split, resident_mib=0) for split in JUDGED}
-    return Series(windows, [names.index(name) for name in wanted], said["horizon"])
+def find_series(task: Task) -> Series | None:
+    """The series that a task is to forecast; None where that isn't its task."""
+    return open_series(task.input_folder("shards"), JUDGED) if "shards" in task.inputs else None
+
+
+def find_measures(
+    shapes: Shapes, series: Mapping[str, Outputs] | None, scale: TargetScale | None
+) -> Mapping[str, Outputs]:
+    """By split, what metrics need beside outputs: of forecasts what the series says, of several numbers `scale`."""
+    if series is not None:
+        return series
+    own: Outputs = {"deviation": scale[1]} if scale is not None and shapes.outputs > 1 else {}
+    return dict.fromkeys(JUDGED, own)
 
 
 def judge(task: Task, kind: str, split: str, outputs: Outputs) -> list[dict[str, Any]]:
@@ -196,13 +220,18 @@ def list_corruptions(task: Task) -> list[CorruptionSpec]:
     ]
 
 
-def judge_corrupted(task: Task, run: TrainedRun, data: Split, original: Original) -> list[dict[str, Any]]:
-    """The metrics on inputs of the test split made worse: a row a metric, strength and kind of corruption."""
+def judge_corrupted(
+    task: Task, run: TrainedRun, data: Split, original: Original, beside: Outputs
+) -> list[dict[str, Any]]:
+    """The metrics on inputs of the test split made worse: a row a metric, strength and kind of corruption.
+
+    `beside` is what they need beside outputs.
+    """
     rows = []
     for spec in list_corruptions(task):
         for strength in spec.strengths:
             worse = corrupt(spec, data.in_order(BATCH_SIZE), strength, original, task.spec["seed"])
-            judged = judge(task, run.shapes.task, "test", gather(run, worse))
+            judged = judge(task, run.shapes.task, "test", gather(run, worse) | beside)
             rows += [{"corruption": spec.kind, "strength": strength} | row for row in judged]
             logger.info("evaluate %s: %s %g: %s", task.id, spec.kind, strength, _said(judged))
     return rows
