@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from headrace.reporting.tidy import write_csv
-from headrace.stages.report import RUN_KEYS
+from headrace.stages.report import RUN_KEYS, describe_reference
 from sample_results import quickstart
 
 STAGES = ("train", "evaluate")
@@ -39,6 +39,7 @@ def write_results(
         "artifacts": entries,
         "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "environment": {"versions": {"python": "3.11.7", "torch": torch}},
+        "references": [describe_reference(reference) for reference in results.references],
     }
     (folder / "provenance.json").write_text(json.dumps(provenance))
     (folder / "report.html").write_text("<p>a report")

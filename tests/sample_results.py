@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from headrace.experiments.config import Training
-from headrace.figures.comparisons import Comparison, compare
-from headrace.judging.calibration import measure_reliability
-from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
-from headrace.reporting.results import (
+from headrace.figures.comparisons import Comparison, compare, find_metric
+from headrace.findings.results import (
     CorruptedValue,
     CorruptionKind,
     DatasetResult,
+    Environment,
     FitTrace,
     MetricValue,
     ReferenceResult,
@@ -24,9 +23,15 @@ from headrace.reporting.results import (
     RunResult,
     Traversals,
 )
+from headrace.judging.calibration import measure_reliability
+from headrace.judging.metrics import MAIN_METRICS
+from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 """What a field would hold that wants to be run instead of read."""
+
+NUM_RESAMPLES = 200
+"""Of the test split, behind the main metric of every run."""
 
 DIGITS = tuple(str(digit) for digit in range(10))
 QUESTION = "Which of four model families reads handwritten digits best?"
@@ -40,6 +45,7 @@ FAMILIES = {
     "fnn": "Fully connected layers with ReLU and dropout between them.",
     "vae": "A diagonal Gaussian posterior over a latent space, and a Bernoulli or Gaussian likelihood.",
 }
+VERSIONS = {"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"}
 FEATURES = {"pixels": [{"kind": "standardize", "per": "all", "clip": None}]}
 RESOLVED = f"""name: quickstart
 description: {QUESTION}
@@ -153,7 +159,28 @@ def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any
         seconds=14.2 + seed,
         confusion=make_confusion(values["accuracy"], 10, 750, noise) if task == "classification" else None,
     )
-    return dataclasses.replace(run, **changes)
+    run = dataclasses.replace(run, **changes)
+    return run if run.resampled is not None else with_resamples(run)
+
+
+def with_resamples(run: RunResult, own: float = 0.0005) -> RunResult:
+    """Return a run whose main metric has met the resamples of all others; `own` is what it makes of them alone."""
+    value = find_metric(run, MAIN_METRICS.get(run.task, ""), "test")
+    if value is None or not abs(value.value) < 1e30:
+        return dataclasses.replace(run, resampled=None)
+    return dataclasses.replace(run, resampled=make_resamples(value.value, run.model, own))
+
+
+def make_resamples(value: float, name: str, own: float = 0.0005) -> np.ndarray:
+    """Return a metric on resamples, in which shares of it are the luck that all have and that of this name alone."""
+    noise = 0.006 * np.random.default_rng(0).normal(size=NUM_RESAMPLES)
+    noise += own * np.random.default_rng([*name.encode()]).normal(size=NUM_RESAMPLES)
+    return (value * (1 + noise)).astype(np.float32)
+
+
+def without_resamples(runs: Sequence[RunResult]) -> list[RunResult]:
+    """Return runs of which nobody has kept resamples."""
+    return [dataclasses.replace(run, resampled=None) for run in runs]
 
 
 def quickstart_runs() -> list[RunResult]:
@@ -193,7 +220,7 @@ def make_steps(runs: Sequence[RunResult], datasets: Sequence[DatasetResult]) -> 
 
 def make_step(stage: str, identity: str, inputs: list[str], **changes: Any) -> dict[str, Any]:
     """Return one finished step."""
-    named = {"stage": stage, "id": identity, "identity": identity}
+    named = {"stage": stage, "id": identity, "identity": identity, "environment": 0}
     step = {**named, "artifact": f"artifacts/{stage}/{identity}", "inputs": inputs}
     step |= {"digest": "sha256:" + 8 * "77b1e0c4", "start": "2026-11-20T10:00:00Z"}
     return step | {"end": "2026-11-20T10:00:14Z", "seconds": 14.2, "status": "done", "reason": ""} | changes
@@ -229,7 +256,15 @@ def make_references() -> list[ReferenceResult]:
     nearest = {"accuracy": 0.9307, "macro_f1": 0.9302}
     about = {"most_frequent": "class frequencies of training", "nearest_neighbour": "1,000 of 3,500 training samples"}
     return [
-        ReferenceResult(name, "digits", "classification", "pixels", about[name], make_metrics(values, noise))
+        ReferenceResult(
+            name,
+            "digits",
+            "classification",
+            "pixels",
+            about[name],
+            make_metrics(values, noise),
+            make_resamples(values["accuracy"], name),
+        )
         for name, values in (("most_frequent", frequent), ("nearest_neighbour", nearest))
     ]
 
@@ -271,7 +306,8 @@ def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], *
         resolved_yaml=RESOLVED,
         plan_digest="sha256:" + 8 * "c0ffee11",
         baseline="fnn",
-        versions={"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"},
+        versions=VERSIONS,
+        environments=[Environment(VERSIONS, "node-1", "Linux-6.1", 8, "cpu")],
         commands=("git checkout 0123abc", "snakemake --cores all --configfile results/quickstart/experiment.yaml"),
         steps=make_steps(runs, datasets),
         families=FAMILIES,
@@ -314,12 +350,12 @@ def unconverged() -> Results:
 
 
 def broken_quickstart() -> Results:
-    """Return a quickstart with one failed and one missing run."""
+    """Return a quickstart with one failed run and one that is not begun."""
     runs = quickstart_runs()
     nothing: dict[str, Any] = {"metrics": (), "confusion": None, "best_epoch": None, "seconds": None}
     failed = {"status": "failed", "reason": "loss is nan at epoch 3, step 41"}
     runs[4] = dataclasses.replace(runs[4], curves=runs[4].curves[:3], **failed, **nothing)
-    runs[7] = dataclasses.replace(runs[7], status="missing", reason="never started", curves=(), **nothing)
+    runs[7] = dataclasses.replace(runs[7], status="not begun", reason="never started", curves=(), **nothing)
     return make_results(runs, [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
 
 
@@ -421,6 +457,7 @@ def hostile() -> Results:
     texts = {"experiment": HOSTILE, "description": HOSTILE, "resolved_yaml": HOSTILE, "plan_digest": HOSTILE}
     steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
     around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
+    around |= {"environments": [Environment({HOSTILE: HOSTILE}, HOSTILE, HOSTILE, 8, HOSTILE, HOSTILE)]}
     around |= {"short_yaml": HOSTILE, "repository": {"commit": HOSTILE, "num_changed": 1, "num_unknown": 0}}
     around |= {"families": {HOSTILE: HOSTILE}, "features": {HOSTILE: [{"kind": HOSTILE, HOSTILE: HOSTILE}]}}
     fit = make_trace([0.5, 0.4], kind=HOSTILE, measure=HOSTILE, **names)

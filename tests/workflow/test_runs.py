@@ -88,7 +88,7 @@ def test_a_report_is_written_from_what_is_there_by_now(finished: Project) -> Non
     done = finished.headrace("report", "results/small")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "report: results/small/report.html"
-    assert "Of 9 runs, 1 is missing: every number here rests on the other 8." in page.read_text()
+    assert "Of 9 runs, 1 is not finished: every number here rests on the other 8." in page.read_text()
     assert not judged.exists()
     aside.rename(judged)
     assert finished.headrace("report", "results/small").returncode == 0

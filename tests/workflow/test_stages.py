@@ -21,10 +21,10 @@ import zarr
 
 from headrace.__main__ import main
 from headrace.experiments.reading import check_experiment
+from headrace.findings.gathering import gather
 from headrace.planning.artifacts import Job, artifact_path, receipt_path, spec_path
 from headrace.planning.plan import Plan, Site
 from headrace.provenance.manifests import read_json, read_manifest
-from headrace.reporting.gathering import gather
 from headrace.reporting.report import render
 from headrace.running import jobs
 from headrace.stages import train

@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as arrays
 from headrace.figures.aggregates import Aggregate, aggregate, draw_profile, mean_ranks
 from headrace.figures.comparisons import compare
 from headrace.figures.theme import draw_svg
+from headrace.findings.results import MetricValue, Results, RunResult
 from headrace.reporting.report import render
-from headrace.reporting.results import MetricValue, Results, RunResult
 from sample_results import HOSTILE, exact_runs, make_dataset, make_results, quickstart, three_datasets, two_datasets
 
 VALUES = {

@@ -6,9 +6,9 @@ import dataclasses
 import math
 
 from headrace.figures.answers import answer, find_problems
-from headrace.figures.charts import draw_seeds
 from headrace.figures.comparisons import compare
-from headrace.reporting.results import MetricValue, ReferenceResult, RunResult
+from headrace.figures.seeds import draw_seeds
+from headrace.findings.results import MetricValue, ReferenceResult, RunResult
 from sample_results import broken_quickstart, exact_runs, make_results, only, two_datasets
 
 
@@ -85,7 +85,7 @@ def test_failed_and_missing_runs_are_problems_and_count_against_the_seeds():
     results = broken_quickstart()
     comparisons = compare(results)
     problems = find_problems(results, comparisons)
-    assert problems == ["Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13."]
+    assert problems == ["Of 15 runs, 1 failed and 1 is not begun: every number here rests on the other 13."]
     assert "over 2 of 3 seeds" in answer(comparisons[0]).sentences[0]
 
 
@@ -126,7 +126,7 @@ def test_a_model_no_better_than_a_constant_is_no_answer():
         said = beside(runs, most_frequent=value, nearest_neighbour=0.3)
         assert said.headline == "No model is better than always predicting the most frequent class."
         assert not said.is_clear
-        assert said.sentences[:2] == (f"That alone reaches {value:.3f} in accuracy.", "fnn is best.")
+        assert said.sentences[:2] == (f"That alone reaches {value:.3f} in accuracy.", "Among the models: fnn is best.")
 
 
 def test_a_model_is_held_against_the_best_of_what_needs_no_training():
@@ -135,7 +135,8 @@ def test_a_model_is_held_against_the_best_of_what_needs_no_training():
     assert said.headline == "fnn is best."
     assert said.is_clear
     assert said.sentences[-1] == (
-        "fnn is better than copying the class of the nearest training sample, which reaches 0.900 without training."
+        "On these 750 test samples, fnn is better than copying the class of the nearest training sample, which reaches "
+        "0.900 without training."
     )
     assert "fnn is not clearly better than copying" in beside(runs, nearest_neighbour=0.975).sentences[-1]
 

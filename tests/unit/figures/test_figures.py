@@ -15,22 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.figures.charts import (
-    MAX_SEED_ROWS,
-    draw_curves,
-    draw_seeds,
-    select_shown,
-)
+from headrace.figures.charts import draw_curves
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, compare
 from headrace.figures.confusions import draw_confusion, sum_confusions
 from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import encode_png, join_images
-from headrace.figures.numbers import format_bytes, format_mean, format_number, format_seconds
+from headrace.figures.numbers import format_alike, format_bytes, format_mean, format_number, format_seconds
+from headrace.figures.seeds import MAX_SEED_ROWS, draw_seeds, select_shown
 from headrace.figures.theme import Spec, assign_colours, draw_svg
+from headrace.findings.results import Results
 from headrace.judging import metrics as judging_metrics
 from headrace.judging.metrics import EXTRA, METRICS
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 from headrace.sections import confusions
 from headrace.sections.base import Page
 from sample_results import (
@@ -378,6 +374,24 @@ def test_a_matrix_of_too_many_classes_is_not_drawn_and_the_page_says_so():
     assert "101 classes are too many for matrices" in page
     context = confusions.describe(Page(dataclasses.replace(results, runs=runs)))
     assert context["figures"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "expected"),
+    [
+        (0.098421, "0.088", "0.098"),
+        (144.56, "144.0", "144.6"),
+        (-0.08091, "0.8689", "-0.0809"),
+        (12.0, "14", "12.00"),
+        (0.00044, "0.950", "0.00044"),
+        (0.0, "0.950", "0.000"),
+        (3.2e-7, "1.200e-06", "3.200e-07"),
+        (math.nan, "0.95", "nan"),
+        (0.5, "inf", "0.5000"),
+    ],
+)
+def test_numbers_beside_a_mean_have_its_decimals(value, shown, expected):
+    assert format_alike(value, shown) == expected
 
 
 def test_every_metric_has_a_direction():

@@ -6,13 +6,15 @@ import dataclasses
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headrace.figures import methods
 from headrace.figures.citations import FILE, read_citations
 from headrace.figures.methods import Methods
+from headrace.findings.results import Results
+from headrace.judging.group_metrics import score_classes_by_group
 from headrace.registry import list_kinds, load_kind
-from headrace.reporting.results import Results
 from headrace.sections import methods as section
 from headrace.sections.base import Page
 from sample_results import (
@@ -22,10 +24,12 @@ from sample_results import (
     forecasts,
     hostile,
     make_dataset,
+    make_references,
     make_results,
     make_run,
     oddities,
     quickstart,
+    quickstart_runs,
     three_datasets,
     two_datasets,
     unconverged,
@@ -90,7 +94,7 @@ def test_a_regression_has_no_word_of_a_classification():
 
 
 def test_only_what_was_used_is_cited():
-    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "dropout"}
+    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "paired", "dropout"}
     assert keys_of(two_datasets()) == plain
     assert keys_of(quickstart()) == {*plain, "convolutions", "gru", "vae", "ece"}
 
@@ -137,6 +141,59 @@ def test_seeds_that_differ_are_tested_by_welch():
 
 def test_what_did_not_finish_is_said():
     assert "Of 15 runs 2 did not finish and are left out." in text_of(broken_quickstart())
+
+
+def test_one_that_did_not_finish_is_one():
+    runs = quickstart_runs()
+    runs[4] = dataclasses.replace(runs[4], status="failed", metrics=(), confusion=None)
+    assert "Of 15 runs 1 did not finish and is left out." in text_of(dataclasses.replace(quickstart(), runs=runs))
+
+
+def test_what_needs_no_training_is_told_where_it_was_judged():
+    text = text_of(dataclasses.replace(quickstart(), references=make_references()))
+    assert (
+        "What needs no training (most frequent class and nearest neighbour) was judged on the same samples as the "
+        "models." in text
+    )
+    assert "needs no training" not in text_of(quickstart())
+
+
+def test_inputs_that_were_made_worse_are_told_with_their_source():
+    text = text_of(corrupted_quickstart())
+    assert (
+        "On digits (classification) models were judged on test inputs made worse too, behind all preprocessing, by "
+        "noise of strength 0.1 and 0.5 (standard deviations of each input) and blur of strength 0.1 and 0.5 (standard "
+        "deviation in pixels) (Hendrycks and Dietterich 2019)." in text
+    )
+    assert text.count("made worse") == 1
+    assert "corruptions" in keys_of(corrupted_quickstart())
+    assert "made worse" not in text_of(quickstart())
+
+
+def test_groups_are_told_where_a_dataset_names_some():
+    samples = 90
+    target, group = np.arange(samples) % 2, np.arange(samples) % 3
+    scores = score_classes_by_group("site", ("a", "b", "c"), group, target, target, 2)
+    run = dataclasses.replace(make_run("fnn", 0, {"accuracy": 0.9}), groups=scores)
+    results = make_results([run], quickstart().datasets)
+    assert (
+        "On digits (classification) scores were told apart by site, of which there are 3, and the largest difference "
+        "between two groups is reported as accuracy gap, demographic parity difference and equalized odds difference "
+        "(Hardt et al. 2016)." in text_of(results)
+    )
+    assert "odds" in keys_of(results)
+
+
+def test_the_probability_of_improvement_is_told_where_there_is_a_baseline():
+    assert "The probability of improvement is the share of pairs" in text_of(quickstart())
+    assert "probability of improvement" not in text_of(dataclasses.replace(quickstart(), baseline=None))
+
+
+def test_software_is_that_of_the_artifacts_and_not_of_the_report():
+    results = dataclasses.replace(quickstart(), versions={"torch": "99.9"})
+    assert "PyTorch 2.13.0 (Paszke et al. 2019)" in text_of(results)
+    assert "99.9" not in text_of(results)
+    assert "Software" not in text_of(dataclasses.replace(results, environments=(), steps=()))
 
 
 def test_models_over_several_datasets_are_told():
@@ -217,15 +274,6 @@ def test_a_test_by_random_flips_is_not_called_exact():
     assert "flips" in keys_of(results)
     few = dataclasses.replace(results, runs=[run for run in runs if run.seed < 6])
     assert "An exact test by flipped signs" in text_of(few)
-
-
-def test_inputs_that_were_made_worse_are_told_with_their_source():
-    text = text_of(corrupted_quickstart())
-    worse, source = "Test inputs were made worse, behind all preprocessing, by", "(Hendrycks and Dietterich 2019)."
-    assert f"{worse} blur of strength 0.1 and 0.5 (standard deviation in pixels) {source}" in text
-    assert f"{worse} noise of strength 0.1 and 0.5" in text
-    assert "corruption" in keys_of(corrupted_quickstart())
-    assert "made worse" not in text_of(quickstart())
 
 
 def test_units_of_forecasts_are_told_where_there_are_some():

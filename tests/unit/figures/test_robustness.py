@@ -8,8 +8,8 @@ import pytest
 
 from headrace.figures.comparisons import compare
 from headrace.figures.robustness import find_judged, find_kept, find_level, find_strengths
+from headrace.findings.results import CorruptedValue, MetricValue, RunResult
 from headrace.judging.statistics import Summary
-from headrace.reporting.results import CorruptedValue, MetricValue, RunResult
 from sample_results import corrupted_quickstart, make_results, make_run
 
 

@@ -9,8 +9,8 @@ import scipy.stats
 
 from headrace.figures.answers import find_problems
 from headrace.figures.spreads import Spread, describe_spread
+from headrace.findings.results import MetricValue, RunResult
 from headrace.reporting.report import render
-from headrace.reporting.results import MetricValue, RunResult
 from sample_results import broken_quickstart, exact_runs, make_dataset, make_results, only, quickstart
 
 VALUES = [0.91, 0.95, 0.89, 0.93, 0.97, 0.90, 0.96, 0.94]

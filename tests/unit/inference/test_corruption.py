@@ -17,12 +17,12 @@ from scipy.ndimage import gaussian_filter
 from headrace.batching.batches import Batch, Split
 from headrace.corruptions.base import Original
 from headrace.corruptions.noise import Spec
+from headrace.findings.gathering import gather
 from headrace.inference.corruption import corrupt, measure_inputs
 from headrace.judging.metrics import METRICS
 from headrace.planning.artifacts import artifact_path, receipt_path
 from headrace.planning.runs import Run
 from headrace.provenance.manifests import read_json
-from headrace.reporting.gathering import gather
 from headrace.running.jobs import Job
 from headrace.running.workers import Workers
 from headrace.stages import report
@@ -217,6 +217,7 @@ def test_the_table_of_robustness_lies_beside_the_results_of_this_plan_alone(made
         for strength in all_of
     ]
     assert "robustness.csv" in (tmp_path / "ro-crate-metadata.json").read_text()
+    assert "robustness.csv" in read_json(tmp_path / "provenance.json")["files"]
     drawn = {path.name for path in (tmp_path / "figures").glob("robustness-*.svg")}
     assert "robustness-images-classification-blur.svg" in drawn
     assert "robustness-tumours-classification-blur.svg" not in drawn
@@ -224,4 +225,5 @@ def test_the_table_of_robustness_lies_beside_the_results_of_this_plan_alone(made
     shutil.rmtree(made.root / ".figures")
     report.write(job, dataclasses.replace(results, runs=clean), tmp_path)
     assert not (tmp_path / "robustness.csv").exists()
+    assert "robustness.csv" not in read_json(tmp_path / "provenance.json")["files"]
     assert "robustness.csv" not in (tmp_path / "ro-crate-metadata.json").read_text()

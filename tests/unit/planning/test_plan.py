@@ -526,7 +526,7 @@ def test_planning_imports_nothing_heavy(tmp_path):
     code = f"""
 import sys
 from headrace.__main__ import main
-import headrace.planning.launch
+import headrace.launching.launch
 assert main(["plan", {str(path)!r}]) == 0
 print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 """

@@ -132,7 +132,7 @@ NEUTRAL = {
     "tries.history": "how often a job was tried, and what it used; shown beside the results",
     "running.jobs": "reads specs, seals and publishes",
     "logs": "messages",
-    "planning.ownership": "which process works where",
+    "running.ownership": "which process works where",
     "running.places": "how many runs are trained at a time; each gives the bits that it gives alone",
     "planning.plan": "names artifacts; what it decides is in the spec",
     "running.pool": "in which processes work runs; each gives the bits that it gives alone",

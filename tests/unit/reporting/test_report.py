@@ -17,12 +17,12 @@ import pytest
 
 from headrace.figures import convergence
 from headrace.figures.numbers import format_number
+from headrace.findings.gathering import gather_traces
+from headrace.findings.results import MetricValue, Results
 from headrace.linalg.progress import Convergence
 from headrace.planning.artifacts import artifact_path
 from headrace.provenance.manifests import write_json
-from headrace.reporting.gathering import gather_traces
 from headrace.reporting.report import embed_json, render
-from headrace.reporting.results import MetricValue, Results
 from sample_results import (
     HOSTILE,
     broken_quickstart,
@@ -253,7 +253,7 @@ def test_embedded_json_survives_any_string(text):
 def test_failed_and_missing_runs_are_said_first_and_explained():
     page = Page(rendered(broken_quickstart))
     text = page.text
-    assert "Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13." in text
+    assert "Of 15 runs, 1 failed and 1 is not begun: every number here rests on the other 13." in text
     assert text.index("Of 15 runs") < text.index("cnn is best.")
     for words in ("loss is nan at epoch 3, step 41", "never started", "2 of 3"):
         assert words in text
@@ -264,7 +264,7 @@ def test_failed_and_missing_runs_are_said_first_and_explained():
 def test_a_failed_step_that_is_no_run_is_said_first():
     steps = [
         make_step("preprocess", "pixels-1", [], status="failed", reason="disk full"),
-        make_step("train", "x", ["pixels-1"], status="missing"),
+        make_step("train", "x", ["pixels-1"], status="not begun"),
     ]
     text = replaced(steps=steps).text
     assert "Stage preprocess: 1 failed." in text
@@ -344,7 +344,7 @@ def test_a_value_that_is_no_number_is_said_first():
     runs[6] = dataclasses.replace(runs[6], metrics=[broken])
     page = replaced(runs=runs)
     assert f"{runs[6].id} finished, but accuracy (test) isn't a finite number." in page.text
-    assert "Not ranked, since its mean accuracy isn't a number: cnn." in page.text
+    assert "Not ranked: cnn (1 of 3 values of accuracy on test is no finite number)." in page.text
 
 
 def test_a_broken_reconstruction_is_said():
@@ -449,10 +449,52 @@ def test_what_needs_no_training_stands_below_the_models():
     assert page.text.count("A reference needs no training") == 1
 
 
+def test_a_reference_has_its_interval_below_its_value():
+    values = [MetricValue("accuracy", "test", 0.1, 0.08, 0.1213), MetricValue("nll", "test", 2.303, 2.303, 2.303)]
+    reference = dataclasses.replace(make_references()[0], metrics=values)
+    text = replaced(references=[reference]).text
+    row = text[text.index("most frequent class class") :][:120]
+    assert "0.1000 [0.0800, 0.1213]" in row
+    # Without width it would say that the value is certain.
+    assert "2.303 –" in row
+    assert "In brackets its bootstrap interval over the samples of the test split." in text
+
+
+def test_the_last_value_is_not_said_to_be_from_the_training_split():
+    reference = dataclasses.replace(make_references()[0], name="last_value")
+    assert "but for the last value, which it reads in each window" in replaced(references=[reference]).text
+    assert "but for the last value" not in replaced(references=make_references()).text
+
+
+def test_only_what_is_drawn_and_told_is_explained(page):
+    runs = []
+    for run in quickstart_runs():
+        bare = [dataclasses.replace(value, low=math.nan, high=math.nan) for value in run.metrics]
+        runs += [dataclasses.replace(run, metrics=bare)] if run.seed == 0 else []
+    text = replaced(runs=runs).text
+    section = text[text.index("Values of the one seed") : text.index("Learning curves", text.index("Values of"))]
+    assert "Dots are seeds. Ctrl" in section
+    for words in ("bootstrap intervals", "in brackets", "t interval over the seeds", "the tick is", "±"):
+        assert words in page.text
+        assert words not in section.partition("Statistics")[0]
+
+
+def test_the_contents_are_in_the_order_of_a_paper():
+    wanted = ["answer", "results", "comparisons", "statistics", "curves", "confusions", "classes", "robustness"]
+    wanted += ["reconstructions", "data", "resources", "failures", "methods", "cards", "reproduce"]
+    results = dataclasses.replace(corrupted_quickstart(), versions={"torch": "2.13.0"})
+    found = [link[1:] for link in Page(render(results)).attributes("href") if link.startswith("#")][1:]
+    assert found == wanted
+    text = Page(render(dataclasses.replace(results, repository={"commit": "c0ffee"}))).text
+    end = text[text.rindex("The resolved experiment file") :]
+    places = [end.index(words) for words in ("resolved", "torch 2.13.0", "at commit c0ffee", "snakemake --cores all")]
+    assert places == sorted(places)
+
+
 def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
     page = Page(render(corrupted_quickstart()))
     text = page.text[page.text.rindex("Noise is added.") :]
-    text = text[: text.index("In the words of a paper")]
+    text = text[: text.index("Reconstructions digits: vae")]
     assert "as it is noise 0.1 noise 0.5 kept" in text
     # Of every model the chosen setting alone, and no density.
     assert [text.count(name) for name in ("fnn (learning_rate=0.001)", "learning_rate=0.003", "vae")] == [1, 0, 0]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from headrace.reporting.tidy import write_statistics
 from sample_results import (
     HOSTILE,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.reporting.results import MetricValue, Results
+from headrace.findings.results import MetricValue, Results
 from headrace.reporting.tidy import FIXED, MEASURED, write_csv, write_parquet, write_robustness
 from sample_results import (
     broken_quickstart,

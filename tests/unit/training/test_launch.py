@@ -11,7 +11,7 @@ from headrace.errors import StageError
 from headrace.provenance.manifests import read_json
 from headrace.schedulers.base import OwnJob, load_scheduler
 from headrace.schedulers.pbs import scheduler as pbs
-from headrace.training.launch import PORTS, Outcome, RankDiedError, judge, node_commands, port_of
+from headrace.training.launch import PORTS, Outcome, RankDiedError, judge, launch, node_commands, port_of
 from headrace.tries.stopping import NEVER, Stop, StoppedError
 
 
@@ -68,6 +68,14 @@ def test_ranks_that_say_nothing_are_the_systems_fault() -> None:
     with pytest.raises(StageError, match="only 1 of 2 ranks told how they ended") as raised:
         judge(said({}), {}, 2, NEVER)
     assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_ctrl_c_is_an_interruption_again_once_the_ranks_have_ended(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    # Ranks that are told what they do not know: they end at once.
+    with pytest.raises(RankDiedError, match=r"^rank 0 of 2 died \(exit code 2\)"):
+        launch(["rank", "--unknown"], 2, tmp_path, NEVER)
+    assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
 
 
 # Several nodes

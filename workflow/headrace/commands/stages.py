@@ -91,8 +91,8 @@ def run_stage(options: argparse.Namespace) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     from headrace.logs import start_logging
-    from headrace.planning.ownership import OWNER_VARIABLE, refuse_orphan, running
     from headrace.running.jobs import Job
+    from headrace.running.ownership import OWNER_VARIABLE, refuse_orphan, running
     from headrace.schedulers.base import find_own_job
     from headrace.tries.history import history_path, one_try
     from headrace.tries.stopping import Stop

@@ -12,7 +12,7 @@ import numpy as np
 
 from headrace.figures.charts import NAME_OF_KEY
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, ROUNDING, Candidate, Comparison
-from headrace.figures.numbers import format_number
+from headrace.figures.numbers import format_number, format_share
 from headrace.figures.spreads import find_doubt
 from headrace.figures.theme import Row, Spec, finish
 from headrace.judging.resampling import Estimate, draw_runs, estimate
@@ -198,8 +198,8 @@ def _tabulate_profile(key: str, standing: Standing, stream: int) -> list[Row]:
     for step in np.linspace(0, 1, NUM_STEPS):
         share = float((scores > step).mean())
         low, high = percentile_interval((drawn > step).mean(axis=1)) if has_spread else (math.nan, math.nan)
-        interval = f"{low:.0%} to {high:.0%}" if has_spread else "none"
-        texts = {"model": standing.model, "score above": format_number(float(step), 2), "runs": f"{share:.0%}"}
+        interval = f"{format_share(low)} to {format_share(high)}" if has_spread else "none"
+        texts = {"model": standing.model, "score above": format_number(float(step), 2), "runs": format_share(share)}
         numbers = {"score": round(float(step), 6), "share": share, "low": low, "high": high}
         rows.append({"key": key, **texts, "95 % interval": interval, **numbers})
     return rows

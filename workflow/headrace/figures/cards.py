@@ -23,7 +23,7 @@ from headrace.figures.numbers import (
     format_seconds,
 )
 from headrace.figures.peaks import find_peak
-from headrace.reporting.results import DatasetResult, Results, RunResult
+from headrace.findings.results import DatasetResult, Results, RunResult
 
 EXPORTED = frozenset({"classification", "regression"})
 """Tasks whose models `headrace export` writes as a program."""

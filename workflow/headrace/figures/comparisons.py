@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from headrace.findings.results import MetricValue, ReferenceResult, Results, RunResult
+from headrace.judging.metrics import MAIN_METRICS
 from headrace.judging.statistics import Summary, summarise
-from headrace.reporting.results import MetricValue, ReferenceResult, Results, RunResult
-
-MAIN_METRICS = {"classification": "accuracy", "regression": "rmse", "density": "neg_elbo", "next_step": "nll"}
-"""The metric that answers the question, by task."""
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "nll", "ece", "neg_elbo", "neg_iw_bound", "reconstruction", "perplexity"})
 LOWER_IS_BETTER |= {"rmse_standardized", "mae_standardized"}
@@ -36,6 +34,8 @@ class Candidate:
     """The point of the sweep as a reader sees it, with the features where they differ; "" without a sweep."""
     family: str
     runs: tuple[RunResult, ...]
+    parts: tuple[str, ...] = ()
+    """The setting's, a parameter each."""
 
     @property
     def name(self) -> str:
@@ -94,6 +94,8 @@ class Comparison:
     candidates: tuple[Candidate, ...]
     references: tuple[ReferenceResult, ...] = ()
     """What needs no training: never a candidate, and never chosen."""
+    num_samples: int | None = None
+    """In the split; None where that is not known."""
 
     @property
     def lower_is_better(self) -> bool:
@@ -172,21 +174,26 @@ def format_value(value: Any) -> str:
 def compare(results: Results) -> list[Comparison]:
     """Group the runs by dataset and task, in the order of the datasets and then of the runs."""
     order = {dataset.name: position for position, dataset in enumerate(results.datasets)}
+    sizes = {dataset.name: dataset.split_sizes for dataset in results.datasets}
     groups: dict[tuple[str, str], list[RunResult]] = {}
     for run in results.runs:
         groups.setdefault((run.dataset, run.task), []).append(run)
     keys = sorted(groups, key=lambda key: order.get(key[0], len(order)))
-    return [_make_comparison(*key, groups[key], results.references) for key in keys]
+    return [_make_comparison(*key, groups[key], results.references, sizes.get(key[0], {})) for key in keys]
 
 
 def _make_comparison(
-    dataset: str, task: str, runs: Sequence[RunResult], references: Sequence[ReferenceResult]
+    dataset: str,
+    task: str,
+    runs: Sequence[RunResult],
+    references: Sequence[ReferenceResult],
+    sizes: Mapping[str, int],
 ) -> Comparison:
     present = {(value.metric, value.split) for run in runs if run.status == "done" for value in run.metrics}
     split = next((split for split in SPLITS if any(other == split for _, other in present)), SPLITS[0])
     main = MAIN_METRICS.get(task) or min((metric for metric, other in present if other == split), default="value")
     own = tuple(each for each in references if (each.dataset, each.task) == (dataset, task))
-    return Comparison(dataset, task, main, split, _make_candidates(runs), own)
+    return Comparison(dataset, task, main, split, _make_candidates(runs), own, sizes.get(split))
 
 
 def _make_candidates(runs: Sequence[RunResult]) -> tuple[Candidate, ...]:
@@ -201,10 +208,10 @@ def _make_candidates(runs: Sequence[RunResult]) -> tuple[Candidate, ...]:
     namesakes: Counter[tuple[str, str]] = Counter()
     for (model, family, features, _), members in groups.items():
         parts = [f"features={features}"] if len(features_of[model]) > 1 else []
-        parts += [point] if (point := format_point(members[0].point)) else []
+        parts += [format_point({name: value}) for name, value in members[0].point.items()]
         namesakes[model, ", ".join(parts)] += 1
         if (number := namesakes[model, ", ".join(parts)]) > 1:
             parts += [f"no. {number}"]
         ordered = tuple(sorted(members, key=lambda run: run.seed))
-        candidates.append(Candidate(model, ", ".join(parts), family, ordered))
+        candidates.append(Candidate(model, ", ".join(parts), family, ordered, tuple(parts)))
     return tuple(candidates)

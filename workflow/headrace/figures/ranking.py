@@ -12,9 +12,9 @@ from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.comparisons import Candidate, Comparison
 from headrace.figures.numbers import format_number
 from headrace.figures.theme import MUTED, Row, Spec, finish
+from headrace.findings.results import RunResult
 from headrace.judging.calibration import NUM_BINS, Reliability
 from headrace.judging.ranking import Curve
-from headrace.reporting.results import RunResult
 
 Way = Literal["roc", "precision_recall"]
 

@@ -11,8 +11,8 @@ import altair as alt
 
 from headrace.figures.comparisons import HIGHER_IS_BETTER, Candidate, Comparison, find_metric
 from headrace.figures.theme import Row, Spec, finish
+from headrace.findings.results import MetricValue
 from headrace.judging.statistics import Summary, summarise
-from headrace.reporting.results import MetricValue
 
 MAX_DRAWN = 8
 """Models in one chart, the best; the table has them all."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from headrace.judging.checks import Measure, check_same, get_floats
 from headrace.judging.statistics import FloatArray
-from headrace.judging.terms import Measure, average, check_same, get_floats
+from headrace.judging.weighted import average, find_variance
 
 
 def prepare_regression(outputs: Mapping[str, np.ndarray]) -> Measure:
@@ -32,7 +33,7 @@ def prepare_regression(outputs: Mapping[str, np.ndarray]) -> Measure:
         for error_n, target_n in zip(error_kn, target_kn, strict=True):
             squared = average(weights, error_n**2)
             rmse += np.sqrt(squared)
-            r2 += _score_r2(squared, _variance(weights, target_n))
+            r2 += _score_r2(squared, find_variance(weights, target_n))
         r2 = r2 / len(target_kn) if num_samples > 1 else np.full(len(weights), math.nan)
         plain = {"rmse": rmse / len(target_kn), "mae": average(weights, absolute), "r2": r2}
         return plain | (measure_standardized(weights) if measure_standardized else {})
@@ -76,16 +77,6 @@ def _sum_up(error_kn: FloatArray, deviation: FloatArray) -> tuple[FloatArray, Fl
         squared += scaled**2
         absolute += np.abs(scaled)
     return squared / len(deviation), absolute / len(deviation)
-
-
-def _variance(weights: FloatArray, target: FloatArray) -> FloatArray:
-    """Return the variance of the target (samples,) in each resample; exactly 0 where it is constant."""
-    # Measured from a sample of the resample, the deviations of a constant target are exact zeros; from its mean, which
-    # is rounded, they need not be, and R2 would divide one rounding error by another.
-    first = target[np.argmax(weights > 0, axis=1), np.newaxis]
-    deviation = target - first
-    deviation -= average(weights, deviation)[:, np.newaxis]
-    return average(weights, deviation**2)
 
 
 def _score_r2(squared_error: FloatArray, variance: FloatArray) -> FloatArray:

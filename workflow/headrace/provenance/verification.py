@@ -11,7 +11,7 @@ from typing import Any
 
 from headrace.errors import InputError, StageError
 from headrace.provenance.digests import content_digests, without_pictures
-from headrace.provenance.manifests import MANIFEST, digest_json, read_json, read_manifest
+from headrace.provenance.manifests import MANIFEST, digest_file, digest_json, read_json, read_manifest
 from headrace.stores.groups import small_digests
 from headrace.stores.layout import STORE
 from headrace.stores.reading import ChunkedArray, Store
@@ -49,7 +49,25 @@ def verify_result(result: Path) -> list[str]:
         if not found and manifest and manifest.get("digest", "") != entry["digest"]:
             found = [f"{folder}: is not the artifact that the result was made from"]
         problems += found
-    return problems
+    return [*problems, *(f"{result / name}: is not what was written" for name in find_changed_files(result))]
+
+
+def find_changed_files(result: Path) -> list[str]:
+    """The files of a result that are not what its provenance says; a provenance of old says nothing of them.
+
+    Raises InputError for a provenance that cannot be read.
+    """
+    artifacts_of(result)
+    said = read_json(result / PROVENANCE).get("files")
+    files = said if isinstance(said, dict) else {}
+    return [name for name, digest in files.items() if not _is_file(result / name, digest)]
+
+
+def _is_file(path: Path, digest: str) -> bool:
+    try:
+        return digest_file(path) == digest
+    except OSError:
+        return False
 
 
 def verify_artifact(folder: Path) -> Iterator[str]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from headrace.figures.aggregates import aggregate
 from headrace.figures.comparisons import Candidate, compare
 from headrace.figures.spreads import describe_spread
-from headrace.reporting.results import Results, RunResult
+from headrace.findings.results import Results, RunResult
 
 FIXED = ("experiment", "dataset", "family", "model", "features", "task", "run", "seed")
 """Columns in front of the swept parameters."""

@@ -11,11 +11,11 @@ from headrace.figures.aggregates import Aggregate, aggregate
 from headrace.figures.comparisons import Comparison, compare
 from headrace.figures.pairs import Pair, pair_with
 from headrace.figures.theme import assign_colours
-from headrace.reporting.results import DatasetResult, Results
+from headrace.findings.results import DatasetResult, Results
 
 Context = dict[str, Any]
 """What a template is given. Under `figures` stand the charts that it draws, each as (parts, spec), where the parts tell
-it from the section's other charts: they become files."""
+it from the section's other charts: they become files. So do `pictures`, each as (parts, caption, strips)."""
 
 
 @dataclass(frozen=True, eq=False)

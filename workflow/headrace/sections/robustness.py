@@ -15,8 +15,8 @@ from headrace.figures.robustness import (
     find_level,
     find_strengths,
 )
+from headrace.findings.results import CorruptionKind
 from headrace.judging.statistics import Summary
-from headrace.reporting.results import CorruptionKind
 from headrace.sections.base import Context, Page
 
 TITLE = "Robustness"

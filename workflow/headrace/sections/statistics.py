@@ -63,14 +63,19 @@ def _describe_aggregate(found: Aggregate, page: Page) -> Context:
 
 def _make_row(comparison: Comparison, spread: Spread) -> Context:
     mean, deviation = format_mean(spread.summary.mean, spread.summary.standard_deviation)
+    # An interval without width would say that no other seed could differ.
+    agrees = spread.count > 1 and spread.summary.standard_deviation == 0
+    names = ("mean", "median", "iqm")
+    intervals = {name: "" if agrees else _format_interval(getattr(spread, name)) for name in names}
     is_chosen = comparison.best.get(spread.candidate.model) is spread.candidate
     return {
         "spread": spread,
         "is_chosen": is_chosen and comparison.is_swept(spread.candidate.model),
         "mean": mean,
         "deviation": deviation or "–",
-        "t_interval": _format_interval(spread.summary),
-        "intervals": {name: _format_interval(getattr(spread, name)) for name in ("mean", "median", "iqm")},
+        "agrees": agrees,
+        "t_interval": "" if agrees else _format_interval(spread.summary),
+        "intervals": intervals,
         "sample_half_width": format_number(spread.sample_half_width, 2)
         if math.isfinite(spread.sample_half_width)
         else "–",

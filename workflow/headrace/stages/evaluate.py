@@ -16,11 +16,11 @@ from headrace.corruptions.base import CorruptionSpec, Original
 from headrace.inference.bounds import bound_by_importance
 from headrace.inference.corruption import corrupt, measure_inputs
 from headrace.inference.grouping import read_groups
-from headrace.inference.latents import map_samples, traverse
+from headrace.inference.latents import picture_latents
 from headrace.inference.references import make_references
 from headrace.inference.series import Series, open_series
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
-from headrace.judging.metrics import compute
+from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, resample, tabulate
 from headrace.logs import logger
 from headrace.models.base import Shapes
 from headrace.provenance.digests import PICTURES
@@ -45,11 +45,12 @@ COMPUTES = (
     "inference.series",
     "inference.trained",
     "judging.calibration",
+    "judging.checks",
     "judging.metrics",
     "judging.ranking",
     "judging.regression",
     "judging.statistics",
-    "judging.terms",
+    "judging.weighted",
     "linalg.blocks",
     "linalg.centred",
     "linalg.compiled",
@@ -125,15 +126,14 @@ def evaluate_one(task: Task, work: Making, shared: Shared) -> None:
         outputs = predict(trained, data[split])
         means = outputs.pop("mean", None)
         bound = bound_test(task, trained, data[split]) if split == "test" else {}
-        judged = judge(task, trained.shapes.task, split, outputs | bound | beside[split])
+        judged, resampled = judge(task, trained.shapes.task, split, outputs | bound | beside[split])
         metrics += judged
         if split == "test":
             groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
             shown = {} if means is None else pick_shown(data[split], means)
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
-            pictures = traverse(trained, data[split].in_order(BATCH_SIZE))
-            pictures |= map_samples(trained, data[split].in_order(BATCH_SIZE), len(data[split]))
-            if pictures:
+            keep_resamples(work, {MAIN_METRICS[trained.shapes.task]: resampled})
+            if pictures := picture_latents(trained, data[split].in_order(BATCH_SIZE)):
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
@@ -165,18 +165,19 @@ def judge_references(task: Task, work: Making) -> None:
     series = find_series(task)
     held_against = None if series is None else {split: series.measures(split) for split in JUDGED}
     beside = find_measures(shapes, held_against, target_scale(train) if shapes.task == "regression" else None)
-    found = []
+    found, resamples = [], {}
     for reference in make_references(shapes, train, judged, seed=spec["seed"], series=series):
-        metrics = [
-            row
-            for split in JUDGED
-            for row in judge(task, shapes.task, split, reference.outputs[split] | beside[split])
-            if row["metric"] in reference.metrics
-        ]
+        metrics = []
+        for split in JUDGED:
+            rows, resampled = judge(task, shapes.task, split, reference.outputs[split] | beside[split])
+            metrics += [row for row in rows if row["metric"] in reference.metrics]
+            if split == "test":
+                resamples[reference.name] = resampled
         found.append({"name": reference.name, "about": reference.about, "metrics": metrics})
         said = _said([row for row in metrics if row["split"] == "test"])
         logger.info("evaluate %s: %s: %s", task.id, reference.name, said)
     write_json(work.folder / "references.json", found)
+    keep_resamples(work, resamples)
 
 
 def find_series(task: Task) -> Series | None:
@@ -194,16 +195,27 @@ def find_measures(
     return dict.fromkeys(JUDGED, own)
 
 
-def judge(task: Task, kind: str, split: str, outputs: Outputs) -> list[dict[str, Any]]:
-    """The rows of every metric of a kind of task, with intervals as the experiment asks for them."""
-    rows = compute(
-        kind,
-        outputs,
-        num_resamples=task.spec["bootstrap"],
-        seed=task.spec["seed"],
-        confidence=task.spec["confidence"],
-    )
-    return [{"split": split} | {key: _finite(value) for key, value in row.items()} for row in rows]
+def judge(task: Task, kind: str, split: str, outputs: Outputs) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The rows of every metric of a kind of task, with intervals as the experiment asks for them.
+
+    Beside them the main metric on every resample: (resamples,) float32.
+    """
+    plain, resampled = resample(kind, outputs, num_resamples=task.spec["bootstrap"], seed=task.spec["seed"])
+    rows = tabulate(plain, resampled, task.spec["confidence"])
+    told = [{"split": split} | {key: _finite(value) for key, value in row.items()} for row in rows]
+    return told, to_float32(resampled[MAIN_METRICS[kind]])
+
+
+def to_float32(values: np.ndarray) -> np.ndarray:
+    """Half the room; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def keep_resamples(work: Making, found: dict[str, np.ndarray]) -> None:
+    """Write what was found on the resamples of the test split, by metric or by reference, where there are any."""
+    if any(len(values) for values in found.values()):
+        save_arrays(work.folder / RESAMPLES, found)
 
 
 def _said(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -231,7 +243,7 @@ def judge_corrupted(
     for spec in list_corruptions(task):
         for strength in spec.strengths:
             worse = corrupt(spec, data.in_order(BATCH_SIZE), strength, original, task.spec["seed"])
-            judged = judge(task, run.shapes.task, "test", gather(run, worse) | beside)
+            judged, _ = judge(task, run.shapes.task, "test", gather(run, worse) | beside)
             rows += [{"corruption": spec.kind, "strength": strength} | row for row in judged]
             logger.info("evaluate %s: %s %g: %s", task.id, spec.kind, strength, _said(judged))
     return rows

@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from headrace.figures.files import FIGURES, write_figures
+from headrace.findings.gathering import gather
+from headrace.findings.results import SEALED, ReferenceResult, Results
 from headrace.logs import logger
 from headrace.planning.artifacts import figures_path
-from headrace.provenance.crate import write_crate
-from headrace.provenance.manifests import write_atomically, write_json
-from headrace.reporting.gathering import gather
+from headrace.provenance.manifests import digest_file, write_atomically, write_json
+from headrace.reporting.crate import write_crate
 from headrace.reporting.report import compose
-from headrace.reporting.results import Results
 from headrace.reporting.tidy import write_csv, write_parquet, write_robustness, write_statistics
 from headrace.running.jobs import Job, environment
 
 COMPUTES = (
     "datasets.base",
+    "figures.absences",
     "figures.aggregates",
     "figures.answers",
     "figures.cards",
     "figures.charts",
     "figures.citations",
+    "figures.claims",
     "figures.classes",
     "figures.comparisons",
     "figures.confusions",
     "figures.convergence",
+    "figures.energy",
+    "figures.environments",
     "figures.files",
     "figures.groups",
     "figures.images",
     "figures.latents",
+    "figures.leads",
     "figures.methods",
     "figures.numbers",
     "figures.pairs",
@@ -44,8 +51,10 @@ COMPUTES = (
     "figures.robustness",
     "figures.runs",
     "figures.scaling",
+    "figures.seeds",
     "figures.spreads",
     "figures.theme",
+    "figures.words",
     "judging.calibration",
     "judging.group_metrics",
     "judging.metrics",
@@ -53,10 +62,14 @@ COMPUTES = (
     "judging.resampling",
     "judging.significance",
     "judging.statistics",
-    "provenance.crate",
-    "reporting.gathering",
+    "judging.weighted",
+    "reporting.crate",
+    "findings.environments",
+    "findings.gathering",
+    "findings.kinds",
     "reporting.report",
-    "reporting.results",
+    "findings.results",
+    "findings.unfinished",
     "reporting.tidy",
     "scaling.laws",
     "sections.answer",
@@ -86,6 +99,8 @@ COMPUTES = (
     "stores.layout",
     "tries.usage",
 )
+TABLES = ("experiment.yaml", "results.csv", "results.parquet", "statistics.csv", "robustness.csv")
+"""Files of a result whose digests stand in its provenance: one that was cut would pass for a smaller experiment."""
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 
 
@@ -99,7 +114,7 @@ def run(job: Job) -> None:
 
 def write(job: Job, results: Results, folder: Path) -> None:
     """Write all files of a result. Of a whole one that is written once more, the receipts stay."""
-    is_whole = all(step["status"] != "missing" for step in results.steps)
+    is_whole = all(step["status"] in SEALED for step in results.steps)
     for other in job.receipt.parent.glob(f"{results.experiment}-????????.ok"):
         if other != job.receipt or not is_whole:
             other.unlink(missing_ok=True)
@@ -114,7 +129,7 @@ def write(job: Job, results: Results, folder: Path) -> None:
         # An earlier plan of the experiment may have left one.
         (folder / "robustness.csv").unlink(missing_ok=True)
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
-    write_json(folder / "provenance.json", provenance(job, results))
+    write_json(folder / "provenance.json", provenance(job, results, folder))
     report = compose(results)
     write_atomically(folder / "report.html", report.page.encode())
     listed = write_figures(report.figures, folder / FIGURES)
@@ -147,8 +162,11 @@ def alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def provenance(job: Job, results: Results) -> dict[str, Any]:
-    """Which artifacts the results stand on; `headrace digest` and `headrace verify` start here."""
+def provenance(job: Job, results: Results, folder: Path) -> dict[str, Any]:
+    """Which artifacts the results stand on, and what the tables in `folder` hold that were made from them.
+
+    `headrace digest` and `headrace verify` start here.
+    """
     return {
         "experiment": results.experiment,
         "plan": results.plan_digest,
@@ -156,9 +174,23 @@ def provenance(job: Job, results: Results) -> dict[str, Any]:
         # Models that ask for the same share an artifact, which tells of one of them alone.
         "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "artifacts": [{"label": label, **step} for label, step in zip(_labels(job.spec), results.steps, strict=True)],
+        "shards": {dataset.name: dict(dataset.shard_digests) for dataset in results.datasets},
         "repository": results.repository,
+        "references": [describe_reference(reference) for reference in results.references],
+        "environments": [asdict(each) for each in results.environments],
+        # That of the report alone: of each artifact it is the place in the list above.
         "environment": environment(),
+        "files": {name: digest_file(folder / name) for name in TABLES if (folder / name).is_file()},
     }
+
+
+def describe_reference(reference: ReferenceResult) -> dict[str, Any]:
+    """What needs no training, with all of its metrics that are numbers, by split."""
+    names = {name: getattr(reference, name) for name in ("name", "dataset", "task", "features")}
+    values: dict[str, dict[str, float]] = {}
+    for each in (each for each in reference.metrics if math.isfinite(each.value)):
+        values.setdefault(each.split, {})[each.metric] = each.value
+    return {**names, "values": values}
 
 
 def _labels(spec: Mapping[str, Any]) -> Iterable[list[Any]]:

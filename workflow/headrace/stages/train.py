@@ -213,6 +213,8 @@ def train_one(task: Task, work: Making, data: Data, stop: Stop, ranks: Ranks = A
         work.execution["cpu_s"] = round(time.process_time() - cpu_before_s, 3)
         work.execution["resumed_from_epoch"] = trained.resumed_from
         work.execution["device"] = torch.cuda.get_device_name() if training.device == "cuda" else "cpu"
+        if training.device == "cuda":
+            work.execution["cuda"] = torch.version.cuda or ""
     if work.failure:
         logger.error("train %s failed: %s", task.id, work.failure)
 

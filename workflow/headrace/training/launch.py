@@ -134,7 +134,7 @@ def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[
         # SIGTERM is passed on by us, with all the time that saving takes.
         signals_to_handle="SIGINT",
     )
-    with tempfile.TemporaryDirectory(prefix="headrace-ranks-") as meeting, _told(_children, stop):
+    with tempfile.TemporaryDirectory(prefix="headrace-ranks-") as meeting, _told(_children, stop), _own_interrupt():
         os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = "lo" if sys.platform == "linux" else "lo0"
         own = ["--store", f"{meeting}/store", "--parent", f"{os.getpid()}"]
         command = ["-m", "headrace", *arguments, *own]
@@ -145,6 +145,16 @@ def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[
         except SignalException:
             raise KeyboardInterrupt from None
     return {}
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Take Ctrl-C back afterwards: torchrun's agent keeps a handler whose exception anybody takes for an error."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 BACKEND = "headrace"

@@ -1,13 +1,8 @@
-"""What metrics are made of: outputs that are checked once, and sums of terms a sample, weighted for every resample.
-
-Why the sums run as they do is said in `judging.metrics`.
-"""
+"""What metrics are given, checked: arrays of the outputs by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,40 +12,6 @@ from headrace.judging.statistics import FloatArray
 IntArray = NDArray[np.int64]
 Measure = Callable[[FloatArray], dict[str, FloatArray]]
 """Weights (resamples, samples) -> the value (resamples,) of each metric."""
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Samples sorted by a label, for sums per label that cost the same however many labels there are."""
-
-    order: NDArray[np.intp]
-    present: NDArray[np.intp]
-    """The labels that occur, ascending; `starts` says where each begins in `order`."""
-    starts: NDArray[np.intp]
-    terms: FloatArray | None
-    """(samples,) in the order of `order`; 1 each when None."""
-
-    @classmethod
-    def of(cls, labels: NDArray[Any], terms: FloatArray | None = None) -> Groups:
-        """Sort the samples by label (samples,)."""
-        order = np.argsort(labels, kind="stable")
-        present, starts = np.unique(labels[order], return_index=True)
-        return cls(order, present, starts, None if terms is None else terms[order])
-
-    def sum(self, weights: FloatArray, num_groups: int) -> FloatArray:
-        """Sum weights times terms by group: (resamples, groups); 0 for a label that doesn't occur."""
-        ordered = np.take(weights, self.order, axis=1)
-        if self.terms is not None:
-            ordered *= self.terms
-        sums = np.zeros((len(weights), num_groups))
-        sums[:, self.present] = np.add.reduceat(ordered, self.starts, axis=1)
-        return sums
-
-
-def average(weights: FloatArray, terms: FloatArray) -> FloatArray:
-    """Average the terms, (samples,) or (resamples, samples), by each row of weights: (resamples,)."""
-    found: FloatArray = np.add.reduce(weights * terms, axis=1) / np.add.reduce(weights, axis=1)
-    return found
 
 
 def get_floats(outputs: Mapping[str, np.ndarray], name: str, dims: tuple[int, ...]) -> FloatArray:
