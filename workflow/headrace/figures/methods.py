@@ -151,11 +151,12 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
         metrics = [f"{metric}{text.cite(*CALIBRATION & {metric})}" for metric in each.metrics]
         if metrics:
             yield f"On {each.dataset} ({each.task}) {join(metrics)} were measured on the {each.split} split."
+    yield from _describe_forecasts(text, {metric for each in comparisons for metric in each.metrics})
     unfinished = sum(run.status != "done" for run in results.runs)
     if unfinished:
         left_out = "is" if unfinished == 1 else "are"
         yield f"Of {_count(len(results.runs))} runs {_count(unfinished)} did not finish and {left_out} left out."
-    yield from _describe_judged_beside(text, comparisons)
+    yield from _describe_judged_beside(text, results, comparisons)
     number = results.evaluation.get("bootstrap")
     if number and _has_intervals(results):
         share = f"{100 * float(results.evaluation.get('confidence', 0.95)):g}"
@@ -171,19 +172,32 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
         )
 
 
-def _describe_judged_beside(text: Text, comparisons: Sequence[Comparison]) -> Iterable[str]:
+def _describe_forecasts(text: Text, metrics: set[str]) -> Iterable[str]:
+    """Say what errors without a unit are in, and what a forecast was held against."""
+    if "mae_standardized" in metrics:
+        yield (
+            "What is standardized counts errors in standard deviations of each predicted column over training, the "
+            "same for all predicted numbers."
+        )
+    if "skill" in metrics:
+        yield (
+            "skill is the share by which mae_standardized is smaller than that of repeating the last value"
+            f"{text.cite('forecasting')}."
+        )
+
+
+def _describe_judged_beside(text: Text, results: Results, comparisons: Sequence[Comparison]) -> Iterable[str]:
     """Yield what was judged beside the models, with which other inputs, and for which groups."""
     references = dict.fromkeys(name_reference(each) for comparison in comparisons for each in comparison.references)
     if references:
         yield f"What needs no training ({join(references)}) was judged on the same samples as the models."
     for each in comparisons:
         finished = [run for candidate in each.best.values() for run in candidate.finished]
-        strengths = {value.strength for run in finished for value in run.corrupted if value.corruption == "noise"}
-        if strengths:
+        worse = list(_list_corruptions(results, finished))
+        if worse:
             yield (
-                f"On {each.dataset} ({each.task}) models were judged on {each.split} inputs with Gaussian noise too, "
-                f"of {join(f'{strength:g}' for strength in sorted(strengths))} standard deviations of each "
-                f"feature over the training split{text.cite('corruptions')}."
+                f"On {each.dataset} ({each.task}) models were judged on {each.split} inputs made worse too, behind all "
+                f"preprocessing, by {join(worse)}{text.cite('corruptions')}."
             )
         groups = next((run.groups for run in finished if run.groups is not None), None)
         if groups is not None:
@@ -192,6 +206,15 @@ def _describe_judged_beside(text: Text, comparisons: Sequence[Comparison]) -> It
                 f"On {each.dataset} ({each.task}) scores were told apart by {groups.column}, of which there are "
                 f"{len(groups.names)}, and the largest difference between two groups is reported as {gaps}."
             )
+
+
+def _list_corruptions(results: Results, runs: Sequence[RunResult]) -> Iterable[str]:
+    """Yield every kind of corruption that runs were judged with, and its strengths."""
+    values = [value for run in runs for value in run.corrupted]
+    for corruption in dict.fromkeys(value.corruption for value in values):
+        strengths = sorted({value.strength for value in values if value.corruption == corruption})
+        unit = f" ({results.corruptions[corruption].unit})" if corruption in results.corruptions else ""
+        yield f"{corruption} of strength {join(f'{strength:g}' for strength in strengths)}{unit}"
 
 
 def _describe_tests(

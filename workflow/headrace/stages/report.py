@@ -69,6 +69,7 @@ COMPUTES = (
     "reporting.crate",
     "findings.environments",
     "findings.gathering",
+    "findings.kinds",
     "reporting.report",
     "findings.results",
     "findings.unfinished",
