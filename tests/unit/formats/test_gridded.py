@@ -90,6 +90,8 @@ def test_damaged_stores_are_read_or_refused(store, tmp_path_factory, draw):
         assert np.isfinite(blocks["inputs"]).all()
     except InputError as error:
         problem = str(error)
-    assert not problem or "a.zarr" in problem
+    # Blosc reads behind damaged bytes, whatever lies there: what was finite when it was surveyed need not be when it is
+    # gathered, where rows are named and no file.
+    assert not problem or "a.zarr" in problem or problem.startswith(("inputs of row", "target of row"))
     assert "\n" not in problem
     shutil.rmtree(folder)
