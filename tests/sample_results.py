@@ -13,6 +13,7 @@ from headrace.experiments.config import Training
 from headrace.figures.comparisons import Comparison, compare, find_metric
 from headrace.findings.results import (
     CorruptedValue,
+    CorruptionKind,
     DatasetResult,
     Environment,
     FitTrace,
@@ -269,19 +270,30 @@ def make_references() -> list[ReferenceResult]:
 
 
 def corrupted_quickstart() -> Results:
-    """Return a quickstart whose classifiers lose accuracy with the strength of noise."""
+    """Return a quickstart whose classifiers lose accuracy with the strength of noise, and half as much by blur, which
+    fnn is left out of.
+    """
     runs = []
     for run in quickstart_runs():
         values = [value for value in run.metrics if value.split == "test" and run.task == "classification"]
         worse = [
             CorruptedValue(
-                **{**vars(value), "value": value.value * (1 - 0.4 * strength)}, corruption="noise", strength=strength
+                **{**vars(value), "value": value.value * (1 - loss * strength)},
+                corruption=corruption,
+                strength=strength,
             )
+            for corruption, loss in (("noise", 0.4), ("blur", 0.2))
+            if (run.model, corruption) != ("fnn", "blur")
             for strength in (0.5, 0.1)
             for value in values
         ]
-        runs.append(dataclasses.replace(run, corrupted=worse))
-    return dataclasses.replace(quickstart(), runs=runs)
+        left_out = {"blur": "flat features"} if run.model == "fnn" else {}
+        runs.append(dataclasses.replace(run, corrupted=worse, uncorrupted=left_out))
+    kinds = {
+        "blur": CorruptionKind("Images are blurred.", "standard deviation in pixels", "images or sequences"),
+        "noise": CorruptionKind("Noise is added.", "standard deviations of each input", "dense measurements"),
+    }
+    return dataclasses.replace(quickstart(), runs=runs, corruptions=kinds)
 
 
 def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:
@@ -373,6 +385,32 @@ def two_datasets() -> Results:
             values = {"rmse": rmse + 0.4 * seed, "mae": 43.0, "r2": 0.46}
             runs.append(make_run(family, seed, values, dataset="diabetes", task="regression"))
     return make_results(runs, datasets, experiment="tables", description="Does depth help on small tables?")
+
+
+FORECASTS: dict[str, dict[str, float]] = {
+    "fnn": {"rmse": 3.8, "mae": 3.1, "r2": 0.98, "skill": 0.87, "rmse_standardized": 0.11, "mae_standardized": 0.087},
+    "rnn": {"rmse": 6.1, "mae": 4.8, "r2": 0.96, "skill": 0.80, "rmse_standardized": 0.18, "mae_standardized": 0.134},
+}
+REPEATED = {"rmse": 27.1, "mae": 24.3, "r2": 0.26, "skill": 0.0, "rmse_standardized": 0.83, "mae_standardized": 0.674}
+
+
+def forecasts(without: Sequence[str] = ()) -> Results:
+    """Return a forecast by two models, beside the last value repeated; `without` some of the metrics."""
+    runs = [
+        make_run(family, seed, FORECASTS[family], dataset="load", task="regression")
+        for family in FORECASTS
+        for seed in (0, 1)
+    ]
+    runs = [
+        dataclasses.replace(run, metrics=[value for value in run.metrics if value.metric not in without])
+        for run in runs
+    ]
+    metrics = [
+        MetricValue(name, "test", value, value, value) for name, value in REPEATED.items() if name not in without
+    ]
+    reference = ReferenceResult("last_value", "load", "regression", "scaled", "last step of each window", metrics)
+    dataset = make_dataset("load", "time_series", ("forecasting", "regression"), 1392, class_names=())
+    return make_results(runs, [dataset], experiment="forecasts", references=[reference])
 
 
 def three_datasets() -> Results:

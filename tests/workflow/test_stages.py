@@ -24,6 +24,8 @@ from headrace.__main__ import main
 from headrace.experiments.reading import check_experiment
 from headrace.findings import gathering
 from headrace.findings.gathering import gather
+from headrace.judging.metrics import RESAMPLES
+from headrace.judging.statistics import resample_weights
 from headrace.planning.artifacts import Job, artifact_path, receipt_path, spec_path
 from headrace.planning.plan import Plan, Site
 from headrace.provenance.manifests import read_json, read_manifest
@@ -580,6 +582,37 @@ def test_what_a_newer_version_wrote_is_neither_read_nor_replaced(done: Place, ca
     assert main(report) == 0
 
 
+def test_what_is_judged_on_one_split_meets_the_same_resamples(done: Place) -> None:
+    (job,) = done.jobs("report")
+    results = gather(jobs.Job(done.receipt(job)))
+    judged = [*results.runs, *results.references]
+    assert {each.name for each in results.references} >= {"most_frequent", "nearest_neighbour", "mean"}
+    for each in judged:
+        assert each.resampled is not None
+        assert (each.resampled.dtype, each.resampled.shape) == (np.float32, (20,))
+        (value,) = (m for m in each.metrics if m.split == "test" and m.metric in ("accuracy", "rmse"))
+        interval = np.quantile(each.resampled, [0.025, 0.975])
+        # Where so few resamples leave the value out, the interval reaches it.
+        expected = min(interval[0], value.value), max(interval[1], value.value)
+        assert (value.low, value.high) == pytest.approx(expected, rel=1e-6)
+    run = next(run for run in done.plan.runs if run.task == "classification")
+    arrays = load_arrays(artifact_path(done.root, "evaluate", run.evaluate.id) / "predictions.safetensors")
+    right = (arrays["probabilities"].argmax(axis=1) == arrays["target"]).astype(float)
+    (found,) = (each.resampled for each in results.runs if each.id == run.train.id)
+    assert found == pytest.approx(resample_weights(len(right), 20, 0) @ right / len(right), rel=1e-6)
+
+
+def test_without_resamples_in_an_artifact_a_run_has_none(done: Place, tmp_path: Path) -> None:
+    (job,) = done.jobs("report")
+    path = artifact_path(done.root, "evaluate", done.plan.runs[0].evaluate.id) / RESAMPLES
+    kept = path.rename(tmp_path / RESAMPLES)
+    try:
+        results = gather(jobs.Job(done.receipt(job)))
+    finally:
+        kept.rename(path)
+    assert [run.id for run in results.runs if run.resampled is None] == [done.plan.runs[0].train.id]
+
+
 def test_the_report_is_told_what_model_cards_say(done: Place) -> None:
     (job,) = done.jobs("report")
     results = gather(jobs.Job(done.receipt(job)))
@@ -624,6 +657,7 @@ def test_groups_go_with_their_samples_from_the_file_to_the_report(tmp_path: Path
     (job,) = place.jobs("report")
     (run,) = gather(jobs.Job(place.receipt(job))).runs
     assert run.groups is not None
+    assert run.resampled is None
     (shard,) = (artifact for artifact in place.plan.artifacts if artifact.stage == "shard")
     path = artifact_path(place.root, "shard", shard.id) / STORE
     store = xr.open_zarr(path)

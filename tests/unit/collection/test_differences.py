@@ -8,7 +8,7 @@ from headrace.collection.differences import find_differences
 from headrace.collection.finished import read_finished
 from headrace.collection.text import WIDTH, describe, wrap
 from headrace.findings.results import Results
-from sample_results import quickstart
+from sample_results import forecasts, quickstart
 
 
 def changed(metric: str, by_model: dict[str, list[float]], **changes: object) -> Results:
@@ -199,3 +199,8 @@ def test_long_lists_are_broken_between_their_items(write) -> None:
 def test_results_that_know_only_their_report_say_so(write) -> None:
     first, second = read_finished(write("one")), read_finished(write("two"))
     assert "environment of the reports: the same" in describe(first, second, find_differences(first, second))
+
+
+def test_results_with_more_metrics_are_held_against_those_of_before(write) -> None:
+    old = forecasts(["skill", "rmse_standardized", "mae_standardized"])
+    assert verdicts(old, forecasts(), write) == {"fnn": "the same, seed by seed", "rnn": "the same, seed by seed"}

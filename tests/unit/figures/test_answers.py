@@ -52,6 +52,10 @@ def test_overlapping_intervals_give_no_clear_difference():
     said = answer(only(runs))
     assert not said.is_clear
     assert said.headline == "No clear difference between cnn and fnn."
+    assert said.sentences[1] == "The 95 % intervals over the seeds of cnn and of fnn overlap."
+    said = answer(only([*runs, *exact_runs("rnn", [0.91, 0.94, 0.96])]))
+    assert said.headline == "No clear difference between cnn, fnn and rnn."
+    assert said.sentences[1] == "The 95 % intervals over the seeds of fnn and rnn overlap that of cnn."
 
 
 def test_one_seed_gives_no_clear_difference():

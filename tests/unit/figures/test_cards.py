@@ -13,7 +13,7 @@ from headrace.experiments.config import Training
 from headrace.figures.cards import Card, choose_run, make_cards
 from headrace.figures.comparisons import compare
 from headrace.figures.numbers import format_number
-from headrace.findings.gathering import describe_family
+from headrace.findings.kinds import describe_family
 from headrace.findings.results import MetricValue, Results
 from headrace.registry import list_kinds
 from sample_results import (

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from headrace.figures import charts
 from headrace.figures.charts import draw_curves
-from headrace.figures.comparisons import compare
+from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, compare
 from headrace.figures.confusions import draw_confusion, sum_confusions
 from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import encode_png, join_images
@@ -25,6 +25,8 @@ from headrace.figures.numbers import format_alike, format_bytes, format_mean, fo
 from headrace.figures.seeds import MAX_SEED_ROWS, draw_seeds, select_shown
 from headrace.figures.theme import Spec, assign_colours, draw_svg
 from headrace.findings.results import Results
+from headrace.judging import metrics as judging_metrics
+from headrace.judging.metrics import EXTRA, METRICS
 from headrace.reporting.report import render
 from headrace.sections import confusions
 from headrace.sections.base import Page
@@ -405,3 +407,10 @@ def test_a_matrix_of_too_many_classes_is_not_drawn_and_the_page_says_so():
 )
 def test_numbers_beside_a_mean_have_its_decimals(value, shown, expected):
     assert format_alike(value, shown) == expected
+
+
+def test_every_metric_has_a_direction():
+    names = {name for table in (METRICS, EXTRA) for metrics in table.values() for name in metrics}
+    assert names == LOWER_IS_BETTER | HIGHER_IS_BETTER
+    assert HIGHER_IS_BETTER == judging_metrics.HIGHER_IS_BETTER
+    assert not LOWER_IS_BETTER & HIGHER_IS_BETTER

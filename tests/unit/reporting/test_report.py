@@ -27,6 +27,7 @@ from sample_results import (
     HOSTILE,
     broken_quickstart,
     corrupted_quickstart,
+    forecasts,
     hostile,
     make_dataset,
     make_references,
@@ -493,10 +494,9 @@ def test_the_contents_are_in_the_order_of_a_paper():
 
 def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
     page = Page(render(corrupted_quickstart()))
-    text = page.text[page.text.rindex("judged once more on test inputs with Gaussian noise") :]
+    text = page.text[page.text.rindex("Noise is added.") :]
     text = text[: text.index("Reconstructions digits: vae")]
-    head = text[text.index("model") :]
-    assert "as it is noise 0.1 noise 0.5" in head
+    assert "as it is noise 0.1 noise 0.5 kept" in text
     # Of every model the chosen setting alone, and no density.
     assert [text.count(name) for name in ("fnn (learning_rate=0.001)", "learning_rate=0.003", "vae")] == [1, 0, 0]
     (chart,) = [spec for spec in page.specs if "over the strength of noise" in spec["description"]]
@@ -505,3 +505,60 @@ def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
     assert [row["value"] / means[0]["value"] for row in means] == pytest.approx([1, 0.96, 0.8])
     assert len(chart["datasets"]["seeds"]) == 3 * 3 * 3
     assert "Robustness" not in Page(rendered(quickstart)).text
+
+
+def test_every_kind_of_corruption_has_a_chart_and_a_table_of_its_own():
+    page = Page(render(corrupted_quickstart()))
+    blur = page.text[page.text.rindex("Images are blurred.") : page.text.rindex("Noise is added.")]
+    assert "Left out: fnn, reading flat features, where blur needs images or sequences." in blur
+    assert "as it is blur 0.1 blur 0.5 kept" in blur
+    assert [blur.count(name) for name in ("fnn (learning_rate=0.001)", "cnn", "rnn")] == [0, 1, 1]
+    # A fifth of the strength is gone: of 0.1 and 0.5 that leaves 0.98 and 0.9.
+    assert blur.count("0.9400 ± 0 of accuracy on average") == 2
+    (chart,) = [spec for spec in page.specs if "over the strength of blur" in spec["description"]]
+    assert {row["model"] for row in chart["datasets"]["means"]} == {"cnn", "rnn"}
+    axis = chart["layer"][0]["encoding"]["x"]["axis"]
+    assert axis["title"] == "blur: standard deviation in pixels"
+    assert axis["values"] == [0, 0.1, 0.5]
+
+
+def test_a_dataset_that_no_model_can_be_blurred_on_is_told_why():
+    results = corrupted_quickstart()
+    runs = [
+        dataclasses.replace(run, corrupted=[v for v in run.corrupted if v.corruption == "noise"])
+        if run.task == "density"
+        else dataclasses.replace(run, corrupted=(), uncorrupted={"blur": "flat features"})
+        for run in results.runs
+    ]
+    page = Page(render(dataclasses.replace(results, runs=runs)))
+    assert "Left out: cnn, fnn, rnn, reading flat features, where blur needs images or sequences." in page.text
+    assert not [spec for spec in page.specs if "over the strength of" in spec.get("description", "")]
+
+
+NEW = ("skill", "rmse_standardized", "mae_standardized")
+
+
+def test_forecasts_are_shown_on_both_scales_and_beside_repetition():
+    page = Page(render(forecasts()))
+    table = page.text.split("Metrics on test by model")[1]
+    assert "rmse ↓ mae ↓ r2 ↑ skill ↑ rmse_standardized ↓ mae_standardized ↓" in table
+    repeated = table[table.index("last value") : table.index("A reference needs no training")]
+    assert "27.10 24.30 0.2600 0 0.8300 0.6740" in repeated
+    assert "each in standard deviations of its column over training. skill: the share by which" in table
+    # The answer keeps to the main metric.
+    answer = page.text[: page.text.index("Metrics on test by model")]
+    assert not any(name in answer for name in NEW)
+
+
+def test_results_of_before_there_were_standardised_errors_are_shown_as_they_are():
+    old = Page(render(forecasts(NEW)))
+    assert "rmse ↓ mae ↓ r2 ↑" in old.text
+    assert not any(name in old.text for name in NEW)
+    several = Page(render(forecasts(["skill"])))
+    assert "rmse_standardized and mae_standardized: errors of all" in several.text
+    assert "skill" not in several.text
+    # One model that was judged before, beside one that was judged since.
+    mixed = dataclasses.replace(forecasts(), runs=[*forecasts(NEW).runs[:2], *forecasts().runs[2:]])
+    table = Page(render(mixed)).text.split("Metrics on test by model")[1]
+    assert table[table.index("fnn") : table.index("rnn")].count("–") >= 3
+    assert table[table.index("rnn") : table.index("last value")].count("0.8") >= 1

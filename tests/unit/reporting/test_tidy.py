@@ -27,13 +27,17 @@ from headrace.reporting.tidy import (
     MEASURED,
     OF_A_CLASS,
     OF_A_GROUP,
+    OF_A_RUN,
+    OF_WORSE,
     tabulate,
     tabulate_classes,
     tabulate_groups,
     tabulate_metrics,
+    tabulate_robustness,
 )
 from sample_results import (
     broken_quickstart,
+    corrupted_quickstart,
     hostile,
     make_dataset,
     make_references,
@@ -255,3 +259,24 @@ def test_any_parameter_is_kept(values):
         expected = value if isinstance(value, str) else json.dumps(value) if is_text else value
         kept = "" if found[run.id] is None else found[run.id]
         assert kept == expected or (kept != kept and expected != expected)
+
+
+def test_the_table_of_robustness_has_every_strength_behind_the_split_as_it_is():
+    results = corrupted_quickstart()
+    text = write_csv(tabulate(results)["robustness"])
+    table = pandas.read_csv(io.StringIO(text), keep_default_na=False)
+    assert list(table.columns) == [*OF_A_RUN, "learning_rate", *OF_WORSE]
+    expected = []
+    for run in results.runs:
+        for kind in dict.fromkeys(value.corruption for value in run.corrupted):
+            own = [(s, v) for s in (0.1, 0.5) for v in run.corrupted if (v.corruption, v.strength) == (kind, s)]
+            clean = [(0.0, value) for value in run.metrics if value.split == "test"]
+            expected += [(run.id, kind, strength, v.metric, v.value) for strength, v in [*clean, *own]]
+    columns = ("run", "corruption", "strength", "metric", "value")
+    assert list(zip(*(table[name] for name in columns), strict=True)) == expected
+    assert set(table["split"]) == {"test"}
+
+
+def test_without_corruptions_there_is_no_table_of_them():
+    assert not tabulate_robustness(quickstart()).lines
+    assert "robustness" not in tabulate(quickstart())

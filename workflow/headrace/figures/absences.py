@@ -27,7 +27,7 @@ def explain_absence(comparison: Comparison, model: str) -> str:
 
 
 def say_missing_baseline(comparison: Comparison, baseline: str | None) -> str:
-    """Return why nothing is compared with the baseline, or "" where something is, or nobody asked."""
+    """Return why nothing is compared with the baseline, as a sentence; "" where something is."""
     if baseline is None or baseline not in comparison.models or len(comparison.models) < 2 or not comparison.best:
         return ""
     where = f"On {comparison.dataset} ({comparison.task})"

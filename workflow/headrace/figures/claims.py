@@ -116,7 +116,8 @@ def say_many(
         return f"{_claim(comparison, names, first.name, verdict, value, samples)}."
     said = join_some(names, MAX_NAMES)
     if verdict == "no difference can be claimed":
-        return f"Between {first.name} and {said} no difference can be claimed."
+        among = "any of " if len(names) > 1 else ""
+        return f"Between {first.name} and {among}{said} no difference can be claimed."
     return f"{said} beside {first.name}: {verdict}."
 
 

@@ -15,7 +15,8 @@ from headrace.judging.metrics import MAIN_METRICS
 from headrace.judging.statistics import Summary, summarise
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "nll", "ece", "neg_elbo", "neg_iw_bound", "reconstruction", "perplexity"})
-HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
+LOWER_IS_BETTER |= {"rmse_standardized", "mae_standardized"}
+HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "auroc", "r2", "skill"})
 
 ROUNDING = 1e-12
 """Relative error of a mean of equal numbers, and then some."""

@@ -119,7 +119,9 @@ def _say_overlap(comparison: Comparison, lead: Lead) -> list[str]:
         return []
     names = join_some([candidate.name for candidate in lead.overlapping], MAX_NAMES)
     kind = _name_intervals(comparison, [lead.winner, *lead.overlapping])
-    return [f"The {kind} of {lead.winner.name} and of {names} overlap."]
+    if len(lead.overlapping) == 1:
+        return [f"The {kind} of {lead.winner.name} and of {names} overlap."]
+    return [f"The {kind} of {names} overlap that of {lead.winner.name}."]
 
 
 def _say_turned(comparison: Comparison, lead: Lead) -> list[str]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headrace.experiments.config import Training
 from headrace.figures.aggregates import Aggregate
 from headrace.figures.cards import describe_step
-from headrace.figures.citations import Citation, read_citations
+from headrace.figures.citations import Citation, Text
 from headrace.figures.claims import MAX_NAMES, is_known
 from headrace.figures.comparisons import Candidate, Comparison, format_point
 from headrace.figures.environments import describe_software
 from headrace.figures.pairs import Pair
 from headrace.figures.references import name_reference
+from headrace.figures.trainings import describe_training
 from headrace.figures.words import join, join_some
 from headrace.findings.results import DatasetResult, Results, RunResult
 from headrace.judging.metrics import BIASED
@@ -39,14 +40,8 @@ STEPS = frozenset(
 ON_A_GRAPH = frozenset(
     {"connected_components", "pagerank", "propagate", "smooth", "spectral_embedding", "triangle_count"}
 )
-CALIBRATION = frozenset({"ece"})
-RATE = "\0"
-"""Stands for the learning rate in what is said of several models, which may have different ones."""
 ODDS = {"equalized odds difference": "odds"}
-TOLD_APART = frozenset(
-    {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "device", "seeds", "threads"}
-)
-"""Keys of the training that have words of their own, or say nothing of the method."""
+CALIBRATION = frozenset({"ece"})
 
 
 @dataclass(frozen=True)
@@ -55,19 +50,6 @@ class Methods:
 
     paragraphs: tuple[str, ...]
     citations: tuple[Citation, ...]
-
-
-class Text:
-    """Sentences, and what they have cited so far."""
-
-    def __init__(self) -> None:
-        self.cited: dict[str, Citation] = {}
-
-    def cite(self, *keys: str) -> str:
-        """The sources of some methods in parentheses, with a space in front; "" where none has one."""
-        found = [read_citations()[key] for key in keys if key in read_citations()]
-        self.cited |= {citation.key: citation for citation in found}
-        return f" ({'; '.join(citation.words for citation in found)})" if found else ""
 
 
 def describe_methods(
@@ -89,7 +71,7 @@ def describe_methods(
         " ".join(_describe_dataset(dataset) for dataset in results.datasets if dataset.name in used),
         " ".join(_describe_features(text, results, chosen)),
         " ".join(_describe_models(text, results, chosen)),
-        " ".join(_describe_training(text, [candidate for _, candidate in chosen])),
+        " ".join(describe_training(text, [candidate for _, candidate in chosen])),
         " ".join([*_describe_measures(text, results, comparisons), *_describe_tests(text, results, pairs, aggregates)]),
         _describe_tools(text, results, [run for _, candidate in chosen for run in candidate.counted]),
     )
@@ -163,66 +145,18 @@ def _find_sources(run: RunResult) -> Iterable[str]:
         yield "beta"
 
 
-def _describe_training(text: Text, candidates: Sequence[Candidate]) -> Iterable[str]:
-    """Yield a sentence for all models that were trained alike but for the learning rate, and what holds for all."""
-    alike: dict[str, dict[str, float]] = {}
-    for candidate in candidates:
-        rate = {**Training().model_dump(mode="json"), **candidate.runs[0].parameters}["learning_rate"]
-        alike.setdefault(_say_training(text, candidate), {})[candidate.model] = rate
-    for said, rates in alike.items():
-        who = "All models" if len(alike) == 1 else join_some([*rates], MAX_NAMES)
-        verb = "were" if len(alike) == 1 or len(rates) > 1 else "was"
-        yield f"{who} {verb} trained with {said.replace(RATE, _say_rates(rates))}."
-    yield "Of each run the weights of the epoch with the lowest validation loss were kept."
-
-
-def _say_rates(rates: Mapping[str, float]) -> str:
-    """Say at which learning rate a model was trained, by its name."""
-    by_rate: dict[float, list[str]] = {}
-    for model, rate in rates.items():
-        by_rate.setdefault(rate, []).append(model)
-    if len(by_rate) == 1:
-        return f"a learning rate of {next(iter(by_rate)):g}"
-    if len(by_rate) > MAX_NAMES:
-        return f"{len(by_rate):,} learning rates from {min(by_rate):g} to {max(by_rate):g}"
-    said = [f"{rate:g} ({join_some(models, MAX_NAMES)})" for rate, models in by_rate.items()]
-    return f"learning rates of {join(said)}"
-
-
-def _say_training(text: Text, candidate: Candidate) -> str:
-    known = {**Training().model_dump(mode="json"), **candidate.runs[0].parameters}
-    optimizer = str(known["optimizer"])
-    decay = f" and a weight decay of {known['weight_decay']:g}" if known["weight_decay"] else ""
-    parts = [f"{optimizer}{text.cite({'sgd': 'momentum'}.get(optimizer, optimizer))} at {RATE}{decay}"]
-    if known["schedule"] != "constant":
-        parts.append(f"a {known['schedule']} schedule{text.cite(str(known['schedule']))}")
-    sources = {
-        "gradient_clip": "clipping",
-        "label_smoothing": "smoothing",
-        "average": "averaging",
-        "world_size": "distributed",
-    }
-    defaults = Training().model_dump(mode="json")
-    changed = {name: known[name] for name in defaults if name not in TOLD_APART and known[name] != defaults[name]}
-    parts += [f"{format_point({name: value})}{text.cite(sources.get(name, ''))}" for name, value in changed.items()]
-    seeds = [run.seed for run in candidate.counted]
-    parts.append(f"batches of {_count(known['batch_size'])} samples")
-    epochs = f"for {_count(known['epochs'])} epoch{'' if known['epochs'] == 1 else 's'}"
-    runs = f"once for each of the seeds {join(map(str, seeds))}" if len(seeds) > 1 else f"once, with seed {seeds[0]}"
-    return f"{join(parts)}, {epochs}, {runs}"
-
-
 def _describe_measures(text: Text, results: Results, comparisons: Sequence[Comparison]) -> Iterable[str]:
     """Yield what was measured, and with which intervals."""
     for each in comparisons:
         metrics = [f"{metric}{text.cite(*CALIBRATION & {metric})}" for metric in each.metrics]
         if metrics:
             yield f"On {each.dataset} ({each.task}) {join(metrics)} were measured on the {each.split} split."
+    yield from _describe_forecasts(text, {metric for each in comparisons for metric in each.metrics})
     unfinished = sum(run.status != "done" for run in results.runs)
     if unfinished:
         left_out = "is" if unfinished == 1 else "are"
         yield f"Of {_count(len(results.runs))} runs {_count(unfinished)} did not finish and {left_out} left out."
-    yield from _describe_judged_beside(text, comparisons)
+    yield from _describe_judged_beside(text, results, comparisons)
     number = results.evaluation.get("bootstrap")
     if number and _has_intervals(results):
         share = f"{100 * float(results.evaluation.get('confidence', 0.95)):g}"
@@ -238,19 +172,32 @@ def _describe_measures(text: Text, results: Results, comparisons: Sequence[Compa
         )
 
 
-def _describe_judged_beside(text: Text, comparisons: Sequence[Comparison]) -> Iterable[str]:
+def _describe_forecasts(text: Text, metrics: set[str]) -> Iterable[str]:
+    """Say what errors without a unit are in, and what a forecast was held against."""
+    if "mae_standardized" in metrics:
+        yield (
+            "What is standardized counts errors in standard deviations of each predicted column over training, the "
+            "same for all predicted numbers."
+        )
+    if "skill" in metrics:
+        yield (
+            "skill is the share by which mae_standardized is smaller than that of repeating the last value"
+            f"{text.cite('forecasting')}."
+        )
+
+
+def _describe_judged_beside(text: Text, results: Results, comparisons: Sequence[Comparison]) -> Iterable[str]:
     """Yield what was judged beside the models, with which other inputs, and for which groups."""
     references = dict.fromkeys(name_reference(each) for comparison in comparisons for each in comparison.references)
     if references:
         yield f"What needs no training ({join(references)}) was judged on the same samples as the models."
     for each in comparisons:
         finished = [run for candidate in each.best.values() for run in candidate.finished]
-        strengths = {value.strength for run in finished for value in run.corrupted if value.corruption == "noise"}
-        if strengths:
+        worse = list(_list_corruptions(results, finished))
+        if worse:
             yield (
-                f"On {each.dataset} ({each.task}) models were judged on {each.split} inputs with Gaussian noise too, "
-                f"of {join(f'{strength:g}' for strength in sorted(strengths))} standard deviations of each "
-                f"feature over the training split{text.cite('corruptions')}."
+                f"On {each.dataset} ({each.task}) models were judged on {each.split} inputs made worse too, behind all "
+                f"preprocessing, by {join(worse)}{text.cite('corruptions')}."
             )
         groups = next((run.groups for run in finished if run.groups is not None), None)
         if groups is not None:
@@ -259,6 +206,15 @@ def _describe_judged_beside(text: Text, comparisons: Sequence[Comparison]) -> It
                 f"On {each.dataset} ({each.task}) scores were told apart by {groups.column}, of which there are "
                 f"{len(groups.names)}, and the largest difference between two groups is reported as {gaps}."
             )
+
+
+def _list_corruptions(results: Results, runs: Sequence[RunResult]) -> Iterable[str]:
+    """Yield every kind of corruption that runs were judged with, and its strengths."""
+    values = [value for run in runs for value in run.corrupted]
+    for corruption in dict.fromkeys(value.corruption for value in values):
+        strengths = sorted({value.strength for value in values if value.corruption == corruption})
+        unit = f" ({results.corruptions[corruption].unit})" if corruption in results.corruptions else ""
+        yield f"{corruption} of strength {join(f'{strength:g}' for strength in strengths)}{unit}"
 
 
 def _describe_tests(

@@ -13,6 +13,7 @@ import numpy as np
 from headrace.datasets.base import GROUP
 from headrace.experiments import yaml_files
 from headrace.findings.environments import intern_environments
+from headrace.findings.kinds import describe_corruption, describe_family
 from headrace.findings.results import (
     SCALING,
     CorruptedValue,
@@ -33,7 +34,6 @@ from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
 from headrace.planning.artifacts import artifact_path
 from headrace.provenance.digests import PICTURES
 from headrace.provenance.manifests import read_json, read_manifest
-from headrace.registry import load_kind
 from headrace.running.jobs import Job, environment
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes
@@ -45,8 +45,6 @@ CONVERGENCE = ".convergence.json"
 """How files end that say how a step converged; PLACE-KIND comes before."""
 SHARD = re.compile(rf"{re.escape(STORE)}/(.+)/([0-9]+)")
 """What the digest of a shard is called in a manifest."""
-EXAMPLE = re.compile(r"[:;,.]? for example `")
-"""What comes before the example in the documentation of a kind."""
 MAX_CURVE_POINTS = 200
 """Of a ROC or precision-recall curve."""
 SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
@@ -54,7 +52,7 @@ SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iteratio
 
 def gather(job: Job) -> Results:
     """Read what every artifact of the plan says."""
-    spec = job.spec
+    spec, evaluation = job.spec, job.spec["experiment"]["evaluation"]
     manifests = {(step["stage"], step["id"]): _manifest(job.root, step) for step in spec["steps"]}
     histories = {(stage, name): read_tries(history_path(job.root, stage, name)) for stage, name in spec["jobs"]}
     missing = [key for key, manifest in manifests.items() if manifest is None]
@@ -69,10 +67,10 @@ def gather(job: Job) -> Results:
         runs=[_run(job, run, manifests, unfinished) for run in spec["runs"]],
         resolved_yaml=yaml_files.write(spec["experiment"]),
         short_yaml=yaml_files.write(spec["short"], compact=True) if "short" in spec else "",
-        evaluation=spec["experiment"]["evaluation"],
+        evaluation=evaluation,
         repository=spec.get("repository"),
         plan_digest=spec["plan"],
-        baseline=spec["experiment"]["evaluation"].get("baseline"),
+        baseline=evaluation.get("baseline"),
         versions=environment()["versions"],
         environments=environments,
         commands=(f"snakemake --cores all --configfile {shlex.quote(str(folder / 'experiment.yaml'))}",),
@@ -84,15 +82,10 @@ def gather(job: Job) -> Results:
         traces=list(gather_traces(job.root, spec["features"], manifests)),
         references=[found for each in spec.get("references", ()) for found in _references(job, each, manifests)],
         families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
+        corruptions={kind: describe_corruption(kind) for kind in evaluation.get("corruption", ())},
         features=spec["experiment"]["features"],
         scaling=read_json(measured) if measured.exists() else None,
     )
-
-
-def describe_family(family: str) -> str:
-    """What a kind of model says of itself in its first sentence, without the example."""
-    text = " ".join((load_kind("models", family).__doc__ or "").split())
-    return EXAMPLE.split(text, maxsplit=1)[0].split(". ")[0].rstrip(".") + "."
 
 
 def gather_traces(
@@ -160,6 +153,7 @@ def _run(
 ) -> RunResult:
     names = ("dataset", "family", "model", "features", "task", "seed", "point", "parameters")
     base: dict[str, Any] = {"id": run["train"], **{name: run[name] for name in names}}
+    base["uncorrupted"] = run.get("uncorrupted", {})
     trained, evaluated = manifests["train", run["train"]], manifests["evaluate", run["evaluate"]]
     if trained is None:
         return RunResult(**base, **vars(unfinished["train", run["train"]]))

@@ -41,6 +41,17 @@ class CorruptedValue(MetricValue):
 
 
 @dataclass(frozen=True)
+class CorruptionKind:
+    """What a way to make inputs worse says of itself."""
+
+    about: str
+    unit: str
+    """What a strength is."""
+    needs: str
+    """Inputs that it fits."""
+
+
+@dataclass(frozen=True)
 class DatasetResult:
     """A dataset as it was sharded."""
 
@@ -124,6 +135,8 @@ class RunResult:
     all that is judged on it; None where nobody has kept them."""
     corrupted: Sequence[CorruptedValue] = ()
     """Metrics on inputs made worse, where that was asked for."""
+    uncorrupted: Mapping[str, str] = field(default_factory=dict)
+    """By the kind of corruption that it was left out of: what it reads, which does not fit."""
     curves: Sequence[Mapping[str, float]] = ()
     """One mapping per epoch: epoch, train_loss, validation_loss, learning_rate, seconds and validation metrics."""
     best_epoch: int | None = None
@@ -251,6 +264,8 @@ class Results:
     """What needs no training, as far as it was judged."""
     families: Mapping[str, str] = field(default_factory=dict)
     """A sentence about every kind of model."""
+    corruptions: Mapping[str, CorruptionKind] = field(default_factory=dict)
+    """Every way in which inputs were made worse, in the order in which a report shows them."""
     features: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The steps of every chain of preprocessing, each with its kind and parameters."""
     scaling: Mapping[str, Any] | None = None

@@ -14,16 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headrace.judging.calibration import NUM_BINS, bins_of
+from headrace.judging.checks import IntArray, Measure, check_same, get_classes, get_floats
 from headrace.judging.ranking import prepare_auroc
+from headrace.judging.regression import prepare_regression
 from headrace.judging.statistics import BLOCK_MIB, FloatArray, interval_around, resample_weight_blocks
-from headrace.judging.weighted import Groups, average, find_variance
-
-IntArray = NDArray[np.int64]
-Measure = Callable[[FloatArray], dict[str, FloatArray]]
-"""Weights (resamples, samples) -> the value (resamples,) of each metric."""
+from headrace.judging.weighted import Groups, average
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "nll", "ece", "auroc"),
@@ -40,6 +37,10 @@ RESAMPLES = "resamples.safetensors"
 """The file in which evaluation keeps the main metric on every bootstrap resample of the test split, (resamples,)
 float32. All that is judged on a split meets the same resamples, which is why the values of two models are pairs."""
 
+STANDARDIZED = ("skill", "rmse_standardized", "mae_standardized")
+"""Of forecasts, and all but the first of several numbers: by how much smaller errors are than those of repeating the
+last value, and errors in standard deviations of training."""
+
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "classification": ("target", "probabilities"),
     "regression": ("target", "prediction"),
@@ -48,10 +49,10 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 }
 """Task -> the arrays that its metrics need; `compute` states their shapes."""
 
-EXTRA: Mapping[str, tuple[str, ...]] = {"density": ("neg_iw_bound",)}
-"""Task -> metrics that are there where the array of their name is: neg_iw_bound in nats."""
+EXTRA: Mapping[str, tuple[str, ...]] = {"density": ("neg_iw_bound",), "regression": STANDARDIZED}
+"""Task -> metrics that are there where the arrays that they need are: neg_iw_bound in nats."""
 
-HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
+HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "auroc", "r2", "skill"})
 
 BIASED: Mapping[str, tuple[float, float]] = {"macro_f1": (0.0, 1.0), "ece": (0.0, 1.0)}
 """Metrics whose resamples lie to one side of the plain value, and the least and the largest that each can be. The gaps
@@ -91,9 +92,10 @@ def resample(
     """Return the plain value of each metric of the task, and its values (resamples,) on bootstrap resamples.
 
     `outputs` by task (other keys are ignored): classification: target (samples,) whole numbers, probabilities
-    (samples, classes); regression: target and prediction, both (samples,) or both (samples, outputs); density:
-    neg_elbo, reconstruction and perhaps neg_iw_bound, all (samples,), in nats; next_step: nats that a sample's steps
-    cost together, and how many steps those are, both (samples,). Peak memory is a few blocks of `block_mib`; the values
+    (samples, classes); regression: target and prediction, both (samples,) or both (samples, outputs), and perhaps
+    deviation (outputs,), what errors are divided by, and with it naive, another prediction; density: neg_elbo,
+    reconstruction and perhaps neg_iw_bound, all (samples,), in nats; next_step: nats that a sample's steps cost
+    together, and how many steps those are, both (samples,). Peak memory is a few blocks of `block_mib`; the values
     don't depend on it. Raises ValueError, naming the array, for outputs that are missing, misshapen, not finite or out
     of range.
     """
@@ -123,7 +125,7 @@ def prepare(task: str, outputs: Mapping[str, np.ndarray]) -> Measure:
         raise ValueError(f"task must be one of {', '.join(METRICS)}, not {task!r}")
     preparations: Mapping[str, Callable[[Mapping[str, np.ndarray]], Measure]] = {
         "classification": _prepare_classification,
-        "regression": _prepare_regression,
+        "regression": prepare_regression,
         "density": _prepare_density,
         "next_step": _prepare_next_step,
     }
@@ -132,9 +134,9 @@ def prepare(task: str, outputs: Mapping[str, np.ndarray]) -> Measure:
 
 def confusion(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> IntArray:
     """Count the pairs of true and predicted class: (classes, classes); rows are the true classes."""
-    true_n = _get_classes({"target": target}, "target", num_classes)
-    predicted_n = _get_classes({"predicted": predicted}, "predicted", num_classes)
-    _check_same(len(true_n), len(predicted_n), "predicted", "samples")
+    true_n = get_classes({"target": target}, "target", num_classes)
+    predicted_n = get_classes({"predicted": predicted}, "predicted", num_classes)
+    check_same(len(true_n), len(predicted_n), "predicted", "samples")
     counts = np.bincount(true_n * num_classes + predicted_n, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
@@ -149,10 +151,10 @@ def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
     by the bins' samples (Guo et al. 2017, "On Calibration of Modern Neural Networks"). A bin holds its lower edge but
     not its upper one, and a confidence of exactly 1 has a bin of its own, as in torchmetrics.
     """
-    probabilities = _get_floats(outputs, "probabilities", dims=(2,))
+    probabilities = get_floats(outputs, "probabilities", dims=(2,))
     num_classes = probabilities.shape[1]
-    target = _get_classes(outputs, "target", num_classes)
-    _check_same(len(target), len(probabilities), "probabilities", "samples")
+    target = get_classes(outputs, "target", num_classes)
+    check_same(len(target), len(probabilities), "probabilities", "samples")
     gaps = np.abs(probabilities.sum(axis=1) - 1)
     if probabilities.min() < 0 or gaps.max() > PROBABILITY_TOLERANCE:
         raise ValueError("probabilities: must not be negative and must sum to 1 for each sample")
@@ -187,38 +189,12 @@ def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
     return measure
 
 
-def _prepare_regression(outputs: Mapping[str, np.ndarray]) -> Measure:
-    """Prepare RMSE, MAE and R2, each the plain mean over the outputs of the value per output, as in scikit-learn.
-
-    R2 of a constant target is 1 where the prediction is exact and 0 where it isn't; R2 of a single sample is nan.
-    Resamples that happen to repeat one target follow the first rule. The time is linear in the number of outputs.
-    """
-    target = _get_floats(outputs, "target", dims=(1, 2))
-    prediction = _get_floats(outputs, "prediction", dims=(1, 2))
-    _check_same(target.shape, prediction.shape, "prediction", "shape")
-    num_samples = len(target)
-    target_kn = np.ascontiguousarray(target.reshape(num_samples, -1).T)
-    error_kn = np.ascontiguousarray(prediction.reshape(num_samples, -1).T) - target_kn
-    absolute = np.abs(error_kn).mean(axis=0)
-
-    def measure(weights: FloatArray) -> dict[str, FloatArray]:
-        rmse, r2 = np.zeros(len(weights)), np.zeros(len(weights))
-        for error_n, target_n in zip(error_kn, target_kn, strict=True):
-            squared = average(weights, error_n**2)
-            rmse += np.sqrt(squared)
-            r2 += _score_r2(squared, find_variance(weights, target_n))
-        r2 = r2 / len(target_kn) if num_samples > 1 else np.full(len(weights), math.nan)
-        return {"rmse": rmse / len(target_kn), "mae": average(weights, absolute), "r2": r2}
-
-    return measure
-
-
 def _prepare_density(outputs: Mapping[str, np.ndarray]) -> Measure:
     """Prepare the means of the per-sample negative ELBO, reconstruction term and, where it is there, tighter bound."""
     names = [*OUTPUTS["density"], *(name for name in EXTRA["density"] if name in outputs)]
-    terms = {name: _get_floats(outputs, name, dims=(1,)) for name in names}
+    terms = {name: get_floats(outputs, name, dims=(1,)) for name in names}
     for name, term in terms.items():
-        _check_same(len(terms["neg_elbo"]), len(term), name, "samples")
+        check_same(len(terms["neg_elbo"]), len(term), name, "samples")
     return lambda weights: {name: average(weights, term) for name, term in terms.items()}
 
 
@@ -227,8 +203,8 @@ def _prepare_next_step(outputs: Mapping[str, np.ndarray]) -> Measure:
 
     A resample that happens to hold no predicted step has neither: nan.
     """
-    nats, steps = (_get_floats(outputs, name, dims=(1,)) for name in OUTPUTS["next_step"])
-    _check_same(len(nats), len(steps), "steps", "samples")
+    nats, steps = (get_floats(outputs, name, dims=(1,)) for name in OUTPUTS["next_step"])
+    check_same(len(nats), len(steps), "steps", "samples")
     if steps.min() < 0 or (steps != np.floor(steps)).any() or not steps.any():
         raise ValueError("steps: must be whole numbers, not negative and not all 0")
 
@@ -242,39 +218,3 @@ def _prepare_next_step(outputs: Mapping[str, np.ndarray]) -> Measure:
             return {"nll": nll, "perplexity": np.exp(nll)}
 
     return measure
-
-
-def _score_r2(squared_error: FloatArray, variance: FloatArray) -> FloatArray:
-    """Return 1 - error / variance, by the convention of `_prepare_regression` where the variance is 0."""
-    ratio = np.divide(squared_error, variance, out=np.ones_like(variance), where=variance > 0)
-    return 1 - np.where(squared_error > 0, ratio, 0.0)
-
-
-def _get_floats(outputs: Mapping[str, np.ndarray], name: str, dims: tuple[int, ...]) -> FloatArray:
-    """Return one output as float64, checked to have samples, the right number of dimensions and finite values."""
-    if name not in outputs:
-        raise ValueError(f"{name}: missing from the outputs")
-    array = np.asarray(outputs[name])
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: must be real numbers, not {array.dtype}")
-    if array.ndim not in dims or array.size == 0:
-        raise ValueError(f"{name}: must have {' or '.join(map(str, dims))} dimensions and samples, not {array.shape}")
-    floats = array.astype(np.float64)
-    if not np.isfinite(floats).all():
-        raise ValueError(f"{name}: holds NaN or Inf")
-    return floats
-
-
-def _get_classes(outputs: Mapping[str, np.ndarray], name: str, num_classes: int) -> IntArray:
-    """Return one output as class numbers (samples,), checked to be whole and in range."""
-    floats = _get_floats(outputs, name, dims=(1,))
-    classes = floats.astype(np.int64)
-    if (classes != floats).any() or classes.min() < 0 or classes.max() >= num_classes:
-        raise ValueError(f"{name}: must be whole numbers from 0 to {num_classes - 1}")
-    return classes
-
-
-def _check_same(expected: object, found: object, name: str, what: str) -> None:
-    """Raise ValueError unless two arrays agree."""
-    if expected != found:
-        raise ValueError(f"{name}: {what} {found}, but {expected} expected")

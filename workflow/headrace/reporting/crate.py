@@ -42,6 +42,8 @@ FILES = {
     "groups.parquet": ("The same table of groups with types", "application/vnd.apache.parquet"),
     "classes.csv": ("Precision, recall and F1 of every class in every run", "text/csv"),
     "classes.parquet": ("The same table of classes with types", "application/vnd.apache.parquet"),
+    "robustness.csv": ("Every metric on inputs made worse", "text/csv"),
+    "robustness.parquet": ("The same table of inputs made worse with types", "application/vnd.apache.parquet"),
     "statistics.csv": ("Every statistic over seeds", "text/csv"),
     "provenance.json": ("Every artifact with its digest and its environment", "application/json"),
 }

@@ -1,4 +1,4 @@
-"""The tidy tables: of results, of groups, of classes, and of statistics over the seeds."""
+"""The tidy tables: of results, of groups, of classes, of inputs made worse, and of statistics over the seeds."""
 
 from __future__ import annotations
 
@@ -48,18 +48,23 @@ OF_A_GROUP: Mapping[str, pa.DataType] = MappingProxyType(
 OF_A_CLASS: Mapping[str, pa.DataType] = MappingProxyType(
     {**dict.fromkeys(("class", "split", "metric"), pa.string()), "value": pa.float64(), "num_samples": pa.int64()}
 )
+OF_WORSE: Mapping[str, pa.DataType] = MappingProxyType(
+    {"corruption": pa.string(), "strength": pa.float64(), **MEASURED}
+)
+"""Columns of the table of robustness behind them: what was done to the inputs and how much; 0 is the split as it is."""
 JUDGED = "test"
 """The split on which groups and classes are looked at."""
-WHERE_THERE_ARE_ANY = ("groups", "classes")
+WHERE_THERE_ARE_ANY = ("groups", "classes", "robustness")
 """Tables that a result without them has not."""
 
 
 def tabulate(results: Results) -> dict[str, Table]:
-    """Return the tables by name; that of results, and those of groups and classes where there are any."""
+    """Return the tables by name; that of results, and the others where there is anything in them."""
     found = {
         "results": tabulate_metrics(results),
         "groups": tabulate_groups(results),
         "classes": tabulate_classes(results),
+        "robustness": tabulate_robustness(results),
     }
     return {name: table for name, table in found.items() if table.lines or name not in WHERE_THERE_ARE_ANY}
 
@@ -116,6 +121,27 @@ def _list_classes(counts: NDArray[Any], names: Sequence[str]) -> Iterator[list[A
     for place, name in enumerate(names):
         for score, values in zip(SCORES, scores, strict=True):
             yield [name, JUDGED, _write_metric(score), float(values[place]), int(counts[place].sum())]
+
+
+def tabulate_robustness(results: Results) -> Table:
+    """Return every metric on inputs made worse: for every kind of corruption its strengths, the least first."""
+    swept = _find_swept(results)
+    lines: list[Line] = []
+    for run in results.runs:
+        fixed, point = _describe_run(results, run), [_parameter(run, name) for name in swept]
+        lines += [(fixed, point, measured) for measured in _list_worse(run)]
+    return Table(OF_A_RUN, swept, OF_WORSE, lines)
+
+
+def _list_worse(run: RunResult) -> Iterator[list[Any]]:
+    for kind in dict.fromkeys(value.corruption for value in run.corrupted):
+        own = sorted((value for value in run.corrupted if value.corruption == kind), key=lambda value: value.strength)
+        judged = {(value.metric, value.split) for value in own}
+        for value in run.metrics:
+            if (value.metric, value.split) in judged:
+                yield [kind, 0.0, *_list_numbers(value)]
+        for worse in own:
+            yield [kind, float(worse.strength), *_list_numbers(worse)]
 
 
 def _write_metric(name: str) -> str:

@@ -69,8 +69,10 @@ def _make_table(comparison: Comparison, baseline: str | None) -> Context:
         rows.append({**row, **numbers, "seconds": sum(seconds) / len(seconds) if seconds else None})
     untrained = [_make_untrained_row(each, comparison) for each in comparison.references]
     shown = reference if len(comparison.models) > 1 else None
+    standardized = [metric for metric in comparison.metrics if metric.endswith("_standardized")]
     reads_inputs = any(each.name == "last_value" for each in comparison.references)
-    about = {"untrained": untrained, "reads_inputs": reads_inputs, "reference": shown}
+    about: Context = {"untrained": untrained, "reads_inputs": reads_inputs, "reference": shown}
+    about |= {"standardized": standardized, "has_skill": "skill" in comparison.metrics}
     return {"columns": columns, "rows": rows, **about, "has_best": any(map(math.isfinite, best.values()))}
 
 
