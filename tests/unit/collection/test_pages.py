@@ -67,16 +67,12 @@ def test_a_reference_stands_beside_the_best_model_and_is_never_it(write, tmp_pat
     assert re.search(r"<td>cnn<span .*?</td><td>accuracy</td><td>0.97.*?</td><td>nearest neighbour 0.99\d+</td>", page)
 
 
-def test_tables_of_an_older_version_have_runs_alone(write, tmp_path: Path) -> None:
-    write("new", dataclasses.replace(quickstart(), references=make_references()))
-    path = write("old") / "results.csv"
-    table = pandas.read_csv(path, dtype=str, keep_default_na=False)
-    table.drop(columns="kind").to_csv(path, index=False)
+def test_references_are_no_lines_of_the_joined_table(write, tmp_path: Path) -> None:
+    folder = write("new", dataclasses.replace(quickstart(), references=make_references()))
     assert main(["collect", "--results", str(tmp_path / "results")]) == 0
     joined = pandas.read_csv(tmp_path / "results" / "all.csv", dtype=str, keep_default_na=False)
-    assert set(joined[joined.experiment == "old"].kind) == {"run"}
-    assert set(joined[joined.experiment == "new"].kind) == {"run", "reference"}
-    assert joined[joined.experiment == "old"].reset_index(drop=True).equals(table)
+    assert joined.equals(pandas.read_csv(folder / "results.csv", dtype=str, keep_default_na=False))
+    assert set(joined["family"]) == {"fnn", "cnn", "rnn", "vae"}
 
 
 def test_what_is_damaged_is_left_out_and_said(write, tmp_path: Path, capsys) -> None:

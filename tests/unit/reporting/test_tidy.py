@@ -23,10 +23,10 @@ from headrace.judging.metrics import confusion
 from headrace.registry import list_kinds, load_kind
 from headrace.reporting.tables import Table, write_csv, write_parquet
 from headrace.reporting.tidy import (
-    FIXED,
     MEASURED,
     OF_A_CLASS,
     OF_A_GROUP,
+    OF_A_REFERENCE,
     OF_A_RUN,
     OF_WORSE,
     tabulate,
@@ -89,8 +89,8 @@ def test_columns_have_types_that_do_not_hang_on_the_values():
     numbers = {"seed": pa.int64(), "value": pa.float64(), "low": pa.float64(), "high": pa.float64()}
     for results in (quickstart(), referenced(), oddities(), make_results([], [])):
         schema = read_parquet(results).schema
-        assert {name: schema.field(name).type for name in (*FIXED, *MEASURED)} == {
-            name: numbers.get(name, pa.string()) for name in (*FIXED, *MEASURED)
+        assert {name: schema.field(name).type for name in (*OF_A_RUN, *MEASURED)} == {
+            name: numbers.get(name, pa.string()) for name in (*OF_A_RUN, *MEASURED)
         }
     assert read_parquet(quickstart()).schema.field("learning_rate").type == pa.float64()
 
@@ -116,35 +116,28 @@ def test_a_swept_parameter_is_a_number_where_all_are(values, kind, expected):
     assert list(found.values()) == expected
 
 
-def test_references_are_lines_that_no_analysis_takes_for_runs():
-    table, alone = read_csv(referenced()), read_csv(quickstart())
-    measured = table[(table.split == "test") & (table.metric == "accuracy")]
-    by_family = measured.groupby("family")["value"].mean()
-    known = {
-        each.name: value.value
+def test_references_have_a_table_of_their_own():
+    tables = tabulate(referenced())
+    assert write_csv(tables["results"]) == write_csv(tabulate(quickstart())["results"])
+    assert "references" not in tabulate(quickstart())
+    text = pandas.read_csv(io.StringIO(write_csv(tables["references"])))
+    typed = pq.read_table(io.BytesIO(write_parquet(tables["references"]))).to_pandas()
+    pandas.testing.assert_frame_equal(text, typed, check_dtype=False)
+    assert list(text.columns) == [*OF_A_REFERENCE, *MEASURED]
+    expected = [
+        (each.name, each.dataset, value.split, value.metric, value.value)
         for each in make_references()
         for value in each.metrics
-        if (value.metric, value.split) == ("accuracy", "test")
-    }
-    assert {name: by_family[name] for name in known} == known
-    assert set(by_family.index) == {"fnn", "cnn", "rnn", *known}
-    # What is grouped by runs or by seeds never meets them.
-    for column in ("run", "seed"):
-        found = measured.groupby(["family", column])["value"].mean()
-        assert not set(found.index.get_level_values("family")) & set(known)
-    runs = table[table.kind == "run"].astype({"seed": int})
-    pandas.testing.assert_frame_equal(runs.reset_index(drop=True), alone)
-    references = table[table.kind == "reference"]
-    assert set(references.model) == set(references.family) == set(known)
-    assert references[["run", "seed", "learning_rate"]].isna().all(axis=None)
-    assert references.index.min() == len(alone)
+    ]
+    columns = ("reference", "dataset", "split", "metric", "value")
+    assert list(zip(*(text[name] for name in columns), strict=True)) == expected
 
 
 def test_no_parameter_has_the_name_of_a_column():
     fields = {name for family in list_kinds("models") for name in load_kind("models", family).model_fields}
     swept = (fields | set(Training.model_fields)) - {"kind", "name", "features", "datasets", "sweep"}
     assert {"hidden", "learning_rate"} < swept
-    assert not swept & {*FIXED, *MEASURED, *OF_A_GROUP, *OF_A_CLASS}
+    assert not swept & {*OF_A_RUN, *MEASURED, *OF_A_GROUP, *OF_A_CLASS}
 
 
 def read_both(table: Table) -> pandas.DataFrame:

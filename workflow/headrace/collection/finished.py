@@ -17,7 +17,6 @@ from headrace.figures.environments import describe_software
 from headrace.findings.results import Environment
 from headrace.judging.metrics import MAIN_METRICS
 from headrace.provenance.verification import PROVENANCE, artifacts_of, find_changed_files
-from headrace.reporting.tidy import REFERENCE
 
 FILES = ("experiment.yaml", PROVENANCE, "results.csv")
 COLUMNS = ("dataset", "model", "features", "task", "run", "seed", "split", "metric", "value")
@@ -191,7 +190,7 @@ def _read_rows(
     for row in rows:
         if None in row or None in row.values():
             raise ValueError(f"line {rows.line_num} of results.csv does not have the columns of the first one")
-        if row["metric"] == main_metric(row["task"]) and row.get("kind") != REFERENCE:
+        if row["metric"] == main_metric(row["task"]):
             key = row["run"], row["dataset"], row["model"], row["features"]
             point, _ = points[key]
             named = row["dataset"], row["task"], row["model"], row["features"], format_point(point)

@@ -36,8 +36,10 @@ SNAKEMAKE = "https://snakemake.github.io"
 
 FILES = {
     "report.html": ("The report", "text/html"),
-    "results.csv": ("Every metric of every run and of every reference", "text/csv"),
+    "results.csv": ("Every metric of every run", "text/csv"),
     "results.parquet": ("The same table with types", "application/vnd.apache.parquet"),
+    "references.csv": ("Every metric of what needs no training", "text/csv"),
+    "references.parquet": ("The same table of references with types", "application/vnd.apache.parquet"),
     "groups.csv": ("Every score of every group in every run, and the gaps", "text/csv"),
     "groups.parquet": ("The same table of groups with types", "application/vnd.apache.parquet"),
     "classes.csv": ("Precision, recall and F1 of every class in every run", "text/csv"),

@@ -1,4 +1,4 @@
-"""The tidy tables: of results, of groups, of classes, of inputs made worse, and of statistics over the seeds."""
+"""The tidy tables: of results, references, groups, classes and inputs made worse, and of statistics over the seeds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from headrace.figures.classes import SCORES, score_classes
 from headrace.figures.confusions import name_classes
 from headrace.figures.spreads import Measured, Spread
-from headrace.findings.results import MetricValue, ReferenceResult, Results, RunResult
+from headrace.findings.results import MetricValue, Results, RunResult
 from headrace.judging.group_metrics import GroupScores
 from headrace.reporting.tables import NOT_SWEPT, Line, Table
 from headrace.sections.base import Page
-
-RUN, REFERENCE = "run", "reference"
-"""What a line of the table of results is of: `kind`."""
 
 OF_A_RUN: Mapping[str, pa.DataType] = MappingProxyType(
     {
@@ -30,9 +27,12 @@ OF_A_RUN: Mapping[str, pa.DataType] = MappingProxyType(
         "seed": pa.int64(),
     }
 )
-FIXED: Mapping[str, pa.DataType] = MappingProxyType({**OF_A_RUN, "kind": pa.string()})
-"""Columns in front of the swept parameters. A reference is its own family and model, and has neither run nor seed:
-whoever groups by those never meets one, and whoever groups by family finds each under its own name."""
+"""Columns in front of the swept parameters."""
+OF_A_REFERENCE: Mapping[str, pa.DataType] = MappingProxyType(
+    dict.fromkeys(("experiment", "dataset", "reference", "features", "task"), pa.string())
+)
+"""Columns of the table of references in front of what was measured. They have a table of their own, since they have no
+run, seed or parameter: whoever sums up results by family or by seed must meet runs alone."""
 MEASURED: Mapping[str, pa.DataType] = MappingProxyType(
     {**dict.fromkeys(("split", "metric"), pa.string()), **dict.fromkeys(("value", "low", "high"), pa.float64())}
 )
@@ -54,7 +54,7 @@ OF_WORSE: Mapping[str, pa.DataType] = MappingProxyType(
 """Columns of the table of robustness behind them: what was done to the inputs and how much; 0 is the split as it is."""
 JUDGED = "test"
 """The split on which groups and classes are looked at."""
-WHERE_THERE_ARE_ANY = ("groups", "classes", "robustness")
+WHERE_THERE_ARE_ANY = ("references", "groups", "classes", "robustness")
 """Tables that a result without them has not."""
 
 
@@ -62,6 +62,7 @@ def tabulate(results: Results) -> dict[str, Table]:
     """Return the tables by name; that of results, and the others where there is anything in them."""
     found = {
         "results": tabulate_metrics(results),
+        "references": tabulate_references(results),
         "groups": tabulate_groups(results),
         "classes": tabulate_classes(results),
         "robustness": tabulate_robustness(results),
@@ -70,17 +71,22 @@ def tabulate(results: Results) -> dict[str, Table]:
 
 
 def tabulate_metrics(results: Results) -> Table:
-    """Return the table of results: all runs, and behind them what needs no training."""
+    """Return every metric of every run."""
     swept = _find_swept(results)
-    nowhere = [NOT_SWEPT] * len(swept)
     lines: list[Line] = []
     for run in results.runs:
-        fixed, point = [*_describe_run(results, run), RUN], [_parameter(run, name) for name in swept]
+        fixed, point = _describe_run(results, run), [_parameter(run, name) for name in swept]
         lines += [(fixed, point, _list_numbers(value)) for value in run.metrics]
-    for reference in results.references:
-        fixed = _describe_reference(results, reference)
-        lines += [(fixed, nowhere, _list_numbers(value)) for value in reference.metrics]
-    return Table(FIXED, swept, MEASURED, lines)
+    return Table(OF_A_RUN, swept, MEASURED, lines)
+
+
+def tabulate_references(results: Results) -> Table:
+    """Return every metric of what needs no training."""
+    lines: list[Line] = []
+    for each in results.references:
+        fixed = [results.experiment, each.dataset, each.name, each.features, each.task]
+        lines += [(fixed, (), _list_numbers(value)) for value in each.metrics]
+    return Table(OF_A_REFERENCE, {}, MEASURED, lines)
 
 
 def tabulate_groups(results: Results) -> Table:
@@ -164,11 +170,6 @@ def _describe_run(results: Results, run: RunResult) -> list[Any]:
     return [*named, run.id, run.seed]
 
 
-def _describe_reference(results: Results, reference: ReferenceResult) -> list[Any]:
-    named = [results.experiment, reference.dataset, reference.name, reference.name, reference.features, reference.task]
-    return [*named, None, None, REFERENCE]
-
-
 def _list_numbers(value: MetricValue) -> list[Any]:
     return [value.split, value.metric, *map(float, (value.value, value.low, value.high))]
 
@@ -195,8 +196,9 @@ def write_statistics(page: Page) -> str:
             writer.writerows([*fixed, *line] for line in _summarise(spread))
         for reference in comparison.references:
             for value in (value for value in reference.metrics if not math.isnan(value.value)):
-                fixed = [comparison.dataset, comparison.task, reference.name, "", value.metric, value.split, REFERENCE]
-                writer.writerow([*fixed, *map(repr, (value.value, value.low, value.high)), 0])
+                fixed = [comparison.dataset, comparison.task, reference.name, "", value.metric, value.split]
+                numbers = map(repr, (value.value, value.low, value.high))
+                writer.writerow([*fixed, "reference", *numbers, 0])
     for found in page.aggregates:
         for standing in found.standings:
             fixed = ["", found.task, standing.model, "", found.metric, found.split]
