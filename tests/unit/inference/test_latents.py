@@ -22,7 +22,7 @@ from headrace.provenance.digests import PICTURES
 from headrace.provenance.manifests import read_manifest
 from headrace.provenance.verification import verify_artifact
 from headrace.registry import restore
-from headrace.reporting.gathering import read_map, read_traversals
+from headrace.reporting.pictures import read_map, read_traversals
 from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays
 from sample_runs import make_runs

@@ -193,6 +193,21 @@ class Corruption(Frozen):
         return self
 
 
+class Attributions(Frozen):
+    """What predictions rest on, for some samples of the test split of every run."""
+
+    samples: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Samples to explain: as many of each class, or evenly over the numbers to predict. The report shows 12 at most."""
+    steps: Annotated[int, Field(ge=2, le=10_000)] = 64
+    """Points between baseline and sample at which integrated gradients are taken; more where the report says that their
+    sum misses much."""
+    patches: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Parts of a sample at most that occlusion hides one after the other: windows of an image, steps of a sequence,
+    features. Where there are more, windows are larger, and steps or features are hidden in groups."""
+    seed: Seed = 0
+    """Seed of the random weights that attributions are held against."""
+
+
 class Evaluation(Frozen):
     """What is computed from the predictions on the test split."""
 
@@ -210,6 +225,9 @@ class Evaluation(Frozen):
     corruption: Corruption | None = None
     """Judge classification and regression once more on noisy inputs, as in `{noise: [0.1, 0.3, 0.5]}`; only for models
     that read dense measurements. Densities are left out: a noisy sample is another sample."""
+    attributions: Attributions | None = None
+    """Show what predictions rest on, as in `{samples: 12}`, by integrated gradients and by occlusion, and whether that
+    depends on what was learnt. Only for models of dense measurements that predict classes or one number."""
 
 
 class RandomSweep(Frozen):

@@ -20,7 +20,7 @@ from headrace.experiments.shortening import shorten
 from headrace.experiments.splits import planned_sizes
 from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.planning.artifacts import Artifact, Job, batch_id, spec_path
-from headrace.planning.runs import Run, choose_references
+from headrace.planning.runs import Run, choose_references, find_obstacle
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance.fingerprints import code_fingerprint
 from headrace.provenance.manifests import digest_json, write_json_if_new
@@ -253,6 +253,8 @@ class Plan:
         own: dict[str, Any] = {"importance_draws": asked.importance_draws} if is_density else {}
         if asked.corruption is not None and not is_density:
             own["corruption"] = {"noise": sorted(asked.corruption.noise)}
+        if asked.attributions is not None and not find_obstacle(train.spec["shapes"]):
+            own["attributions"] = asked.attributions.model_dump(mode="json")
         return Artifact("evaluate", train.slug, {**self._evaluation, **own}, inputs, train.kinds)
 
     def _batches(self) -> Iterable[Job]:

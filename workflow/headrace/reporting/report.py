@@ -32,6 +32,7 @@ from headrace.figures.theme import vegalite_version
 from headrace.reporting.results import Results
 from headrace.sections import (
     answer,
+    attributions,
     calibration,
     cards,
     classes,
@@ -73,6 +74,7 @@ SECTIONS: Sequence[Section] = (
     reconstructions,
     latents,
     robustness,
+    attributions,
     methods,
     cards,
     data,

@@ -13,6 +13,7 @@ from torch import Tensor
 from headrace.batching.batches import Batch, Split, open_split
 from headrace.inference.bounds import bound_by_importance
 from headrace.inference.corruption import add_noise, find_deviations
+from headrace.inference.explanations import explain
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import map_samples, traverse
 from headrace.inference.references import Series, make_references
@@ -34,14 +35,18 @@ COMPUTES = (
     "batching.epochs",
     "batching.windows",
     "blocks",
+    "inference.attributions",
     "inference.bounds",
     "inference.corruption",
+    "inference.explanations",
     "inference.grouping",
     "inference.latents",
+    "inference.occlusion",
     "inference.references",
     "inference.trained",
     "judging.calibration",
     "judging.metrics",
+    "judging.rank_correlation",
     "judging.ranking",
     "judging.statistics",
     "linalg.blocks",
@@ -108,6 +113,10 @@ def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
             pictures = traverse(trained, data[split].in_order(BATCH_SIZE))
             pictures |= map_samples(trained, data[split].in_order(BATCH_SIZE), len(data[split]))
+            if "attributions" in task.spec:
+                shown, found = explain(trained, data[split], task.spec["attributions"], manifest["spec"]["seed"])
+                pictures |= shown
+                write_json(work.folder / "attributions.json", found)
             if pictures:
                 save_arrays(work.folder / PICTURES, pictures)
             logger.info("evaluate %s: %s", task.id, _said(judged))
