@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from headrace.figures.attributions import NO, SIGNS, UNKNOWN, YES, check_methods
 from headrace.figures.comparisons import compare
@@ -141,6 +142,17 @@ def test_what_has_no_number_is_said_to_have_none():
     assert "cannot be checked: of no sample do attributions differ among its inputs." in text
     assert "nan" not in text
     assert "agree with" not in text
+
+
+@pytest.mark.parametrize(("number", "words"), [(4, "± 0.58"), (9, "± 0.35"), (10, ""), (1, "")])
+def test_of_few_inputs_is_said_what_chance_does(number, words):
+    """Against the spread over random orders."""
+    text = text_of(explained_by(explain_features(number), "fnn"))
+    assert (f"Of {number} inputs, two orders by chance have rank correlations of {words}." in text) == bool(words)
+    if words:
+        generator = np.random.default_rng(0)
+        found = [spearmanr(generator.permutation(number), range(number)).statistic for _ in range(2000)]
+        assert np.std(found) == pytest.approx(float(words[2:]), abs=0.02)
 
 
 def test_every_seed_is_in_the_table_and_the_mean_over_them():

@@ -29,6 +29,8 @@ CLAIMS = {
     "{correlations}, not below {low}. They tell little of what was learnt.",
     UNKNOWN: "{who} cannot be checked: of no sample do attributions differ among its inputs.",
 }
+FEW = 10
+"""Inputs below which chance alone makes large rank correlations."""
 NO_ERROR = 1e-4
 """A share that is not told apart from none."""
 
@@ -132,6 +134,15 @@ def say_agreement(found: Sequence[Explanation]) -> str:
     if not math.isfinite(agreement):
         return ""
     return f"The two methods agree with a rank correlation of {format_correlation(agreement)} over the parts hidden."
+
+
+def say_chance(found: Explanation) -> str:
+    """Return how far a rank correlation of two orders of few inputs is from 0 by chance; "" where they are many."""
+    number, are_features = found.num_patches, found.patch_kind == "spans" and found.feature_means is None
+    if not are_features or found.patch_size > 1 or not 1 < number < FEW:
+        return ""
+    # The standard deviation of Spearman's rank correlation of lists that have nothing to do with each other.
+    return f"Of {number} inputs, two orders by chance have rank correlations of ± {1 / math.sqrt(number - 1):.2f}."
 
 
 def say_error(found: Sequence[Explanation]) -> tuple[bool, str]:

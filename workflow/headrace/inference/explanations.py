@@ -148,6 +148,25 @@ def draw_modules(run: TrainedRun, seed: int, drawn_by: int) -> Iterator[tuple[st
         yield name, module.to(run.device).eval()
 
 
+@dataclass(frozen=True)
+class Maps:
+    """What some predictions rest on, on the CPU, in the units of the module's outputs."""
+
+    shares: Tensor
+    """(batch, ...) by integrated gradients."""
+    drops: Tensor
+    """(batch, patches) by occlusion."""
+    error: Tensor
+    """(batch,) what the shares sum to beyond what they explain."""
+
+
+def attribute(module: nn.Module, inputs: Tensor, chosen: Tensor, patches: Patches, num_steps: int) -> Maps:
+    """Explain the outputs `chosen` (batch, 1) for inputs (batch, ...) by both methods, against a baseline of 0."""
+    baseline = torch.zeros_like(inputs)
+    shares, error = integrate_gradients(module, inputs, baseline, num_steps, chosen)
+    return Maps(shares.cpu(), occlude(module, inputs, baseline, patches, chosen), error.cpu())
+
+
 def _add_part(
     found: Found,
     run: TrainedRun,
@@ -158,43 +177,43 @@ def _add_part(
     is_shown: np.ndarray,
 ) -> None:
     """Explain some samples with the trained weights and with the others."""
-    baseline = torch.zeros_like(inputs)
     with torch.no_grad():
         outputs = run.module(inputs)
         chosen = outputs.argmax(dim=1, keepdim=True)
-
-    def attribute(module: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
-        shares, error = integrate_gradients(module, inputs, baseline, num_steps, chosen)
-        return shares.cpu(), occlude(module, inputs, baseline, patches, chosen), error.cpu()
-
-    shares, drops, error = attribute(run.module)
+    maps = attribute(run.module, inputs, chosen, patches, num_steps)
     for weights, module in others:
-        by_chance = attribute(module)
-        for method, one, other in zip(METHODS, (shares, drops), by_chance[:2], strict=True):
+        by_chance = attribute(module, inputs, chosen, patches, num_steps)
+        for method, one, other in zip(
+            METHODS, (maps.shares, maps.drops), (by_chance.shares, by_chance.drops), strict=True
+        ):
             pairs = zip(one.numpy(), other.numpy(), strict=True)
             compared = [(correlate_ranks(*pair), correlate_ranks(*map(np.abs, pair))) for pair in pairs]
             found.correlations.setdefault((method, weights), []).extend(compared)
-    sums = add_up(shares, patches)
-    found.agreements += [correlate_ranks(*pair) for pair in zip(sums.numpy(), drops.numpy(), strict=True)]
-    found.missed += float(error.abs().sum())
-    found.explained += float((shares.flatten(1).sum(dim=1) - error).abs().sum())
+    sums = add_up(maps.shares, patches)
+    found.agreements += [correlate_ranks(*pair) for pair in zip(sums.numpy(), maps.drops.numpy(), strict=True)]
+    found.missed += float(maps.error.abs().sum())
+    found.explained += float((maps.shares.flatten(1).sum(dim=1) - maps.error).abs().sum())
     factor = 1.0 if run.scale is None else float(run.scale[1][0])
-    both = factor * torch.stack([sums, drops], dim=1)
-    found.sizes.append(both.abs().numpy())
+    found.sizes.append(factor * torch.stack([sums, maps.drops], dim=1).abs().numpy())
     if run.shapes.is_sequence:
-        found.feature_sizes.append(factor * shares.abs().sum(dim=1).numpy())
+        found.feature_sizes.append(factor * maps.shares.abs().sum(dim=1).numpy())
     keep = torch.from_numpy(is_shown)
-    kept = {"explained_output": chosen[:, 0].cpu().numpy()[is_shown]}
+    shown = Maps(maps.shares[keep], maps.drops[keep], maps.error[keep])
+    found.shown.append(_show(run, inputs.cpu()[keep], outputs.cpu()[keep], shown, patches))
+
+
+def _show(run: TrainedRun, inputs: Tensor, outputs: Tensor, maps: Maps, patches: Patches) -> Outputs:
+    """What the report shows of some samples, in the units of the data."""
+    factor, kept = 1.0, {"explained_output": outputs.argmax(dim=1).numpy()}
     if run.scale is not None:
-        mean, deviation = run.scale
-        kept["explained_output"] = (outputs[:, 0].double().cpu().numpy() * deviation[0] + mean[0])[is_shown]
-    if patches.kind == "windows":
-        maps = shares if shares.dim() == 3 else shares.sum(dim=3)
-        spread_drops = spread(drops, patches, run.shapes.inputs)
-        kept |= _draw(inputs.cpu()[keep].numpy(), factor * torch.stack([maps, spread_drops], dim=1)[keep].numpy())
-    else:
-        kept["explained_share"] = both[keep].numpy().astype(np.float32)
-    found.shown.append(kept)
+        mean, deviation = (float(part[0]) for part in run.scale)
+        factor, kept = deviation, {"explained_output": outputs[:, 0].double().numpy() * deviation + mean}
+    if patches.kind == "spans":
+        both = torch.stack([add_up(maps.shares, patches), maps.drops], dim=1)
+        return {**kept, "explained_share": (factor * both).numpy().astype(np.float32)}
+    flat = maps.shares if maps.shares.dim() == 3 else maps.shares.sum(dim=3)
+    both = torch.stack([flat, spread(maps.drops, patches, run.shapes.inputs)], dim=1)
+    return kept | _draw(inputs.numpy(), (factor * both).numpy())
 
 
 def _draw(inputs: np.ndarray, maps: np.ndarray) -> Outputs:

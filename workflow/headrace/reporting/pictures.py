@@ -12,6 +12,19 @@ from headrace.stores.arrays import load_arrays
 
 ATTRIBUTIONS = "attributions.json"
 """The file in an artifact of `evaluate` that says what was found of attributions."""
+SHOWN = {
+    "rows": "row",
+    "targets": "target",
+    "outputs": "output",
+    "pictures": "sample",
+    "maps": "map",
+    "reach": "reach",
+    "shares": "share",
+    "means": "mean",
+    "edges": "edge",
+    "feature_means": "feature_mean",
+}
+"""What an explanation holds, by the names that its arrays have behind `explained_`."""
 
 
 def read_traversals(path: Path) -> Traversals | None:
@@ -36,18 +49,6 @@ def read_explanation(folder: Path, names: Sequence[str]) -> Explanation | None:
     if not path.exists():
         return None
     said, arrays = read_json(path), load_arrays(folder / PICTURES)
-    shown = {
-        name: arrays.get(f"explained_{key}")
-        for name, key in {
-            "pictures": "sample",
-            "maps": "map",
-            "reach": "reach",
-            "shares": "share",
-            "means": "mean",
-            "edges": "edge",
-            "feature_means": "feature_mean",
-        }.items()
-    }
     patches = said["patches"]
     return Explanation(
         methods=tuple(said["methods"]),
@@ -68,11 +69,8 @@ def read_explanation(folder: Path, names: Sequence[str]) -> Explanation | None:
             )
             for check in said["checks"]
         ],
-        rows=arrays["explained_row"],
-        targets=arrays["explained_target"],
-        outputs=arrays["explained_output"],
-        **shown,
         names=tuple(names),
+        **{name: arrays[f"explained_{key}"] for name, key in SHOWN.items() if f"explained_{key}" in arrays},
     )
 
 

@@ -15,6 +15,7 @@ from headrace.figures.attributions import (
     describe_patches,
     find_explained,
     say_agreement,
+    say_chance,
     say_checks,
     say_error,
 )
@@ -81,6 +82,7 @@ def _describe_model(comparison: Comparison, candidate: Candidate, page: Page) ->
         "num_explained": run.explanation.num_samples,
         "patches": describe_patches(run.explanation, bool(run.shapes.get("is_sequence"))),
         "checks": [(verdict == NO, sentence) for verdict, sentence in say_checks(check_methods(candidate))],
+        "chance": say_chance(run.explanation),
         "agreement": say_agreement(found),
         "missed": missed,
         "misses_much": is_large,
