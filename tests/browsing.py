@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+from headrace.findings.results import Results
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

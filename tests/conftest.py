@@ -14,6 +14,8 @@ from headrace.registry import restore
 from headrace.running.workers import Workers
 
 CLUSTER = Path(__file__).parent / "cluster"
+HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""How tests hear signals, whatever those before them did."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +27,14 @@ def pytest_configure() -> None:
     """Whoever is started in the background hears no Ctrl-C, and neither would the programs under test."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A stage that is called here listens to SIGTERM from then on, and some packages to Ctrl-C: no test after it."""
+    yield
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

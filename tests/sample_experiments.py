@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from headrace.reporting.results import Results
-from headrace.reporting.tidy import write_csv
-from headrace.stages.report import RUN_KEYS
+from headrace.findings.results import Results
+from headrace.reporting.tables import write_csv
+from headrace.reporting.tidy import tabulate_metrics
+from headrace.stages.report import RUN_KEYS, describe_reference
 from sample_results import quickstart
 
 STAGES = ("train", "evaluate")
@@ -26,7 +27,7 @@ def write_results(
     folder.mkdir(parents=True)
     settings = {**yaml.safe_load(results.resolved_yaml), "name": name, **changes}
     (folder / "experiment.yaml").write_text(yaml.safe_dump(settings))
-    (folder / "results.csv").write_text(write_csv(results))
+    (folder / "results.csv").write_text(write_csv(tabulate_metrics(results)))
     entries = [
         {"label": ["shard", each.name], "id": each.name, "digest": each.digest, "status": "done", "artifact": "-"}
         for each in results.datasets
@@ -39,6 +40,7 @@ def write_results(
         "artifacts": entries,
         "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "environment": {"versions": {"python": "3.11.7", "torch": torch}},
+        "references": [describe_reference(reference) for reference in results.references],
     }
     (folder / "provenance.json").write_text(json.dumps(provenance))
     (folder / "report.html").write_text("<p>a report")

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from headrace.experiments.config import Training
-from headrace.figures.comparisons import Comparison, compare
-from headrace.judging.calibration import measure_reliability
-from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
-from headrace.reporting.results import (
+from headrace.figures.comparisons import Comparison, compare, find_metric
+from headrace.findings.results import (
     CorruptedValue,
+    CorruptionKind,
     DatasetResult,
+    Environment,
     FitTrace,
     MetricValue,
     ReferenceResult,
@@ -23,9 +23,15 @@ from headrace.reporting.results import (
     RunResult,
     Traversals,
 )
+from headrace.judging.calibration import measure_reliability
+from headrace.judging.metrics import MAIN_METRICS
+from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
 
 HOSTILE = '"><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 """What a field would hold that wants to be run instead of read."""
+
+NUM_RESAMPLES = 200
+"""Of the test split, behind the main metric of every run."""
 
 DIGITS = tuple(str(digit) for digit in range(10))
 QUESTION = "Which of four model families reads handwritten digits best?"
@@ -39,6 +45,7 @@ FAMILIES = {
     "fnn": "Fully connected layers with ReLU and dropout between them.",
     "vae": "A diagonal Gaussian posterior over a latent space, and a Bernoulli or Gaussian likelihood.",
 }
+VERSIONS = {"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"}
 FEATURES = {"pixels": [{"kind": "standardize", "per": "all", "clip": None}]}
 RESOLVED = f"""name: quickstart
 description: {QUESTION}
@@ -152,7 +159,28 @@ def make_run(family: str, seed: int, values: Mapping[str, float], **changes: Any
         seconds=14.2 + seed,
         confusion=make_confusion(values["accuracy"], 10, 750, noise) if task == "classification" else None,
     )
-    return dataclasses.replace(run, **changes)
+    run = dataclasses.replace(run, **changes)
+    return run if run.resampled is not None else with_resamples(run)
+
+
+def with_resamples(run: RunResult, own: float = 0.0005) -> RunResult:
+    """Return a run whose main metric has met the resamples of all others; `own` is what it makes of them alone."""
+    value = find_metric(run, MAIN_METRICS.get(run.task, ""), "test")
+    if value is None or not abs(value.value) < 1e30:
+        return dataclasses.replace(run, resampled=None)
+    return dataclasses.replace(run, resampled=make_resamples(value.value, run.model, own))
+
+
+def make_resamples(value: float, name: str, own: float = 0.0005) -> np.ndarray:
+    """Return a metric on resamples, in which shares of it are the luck that all have and that of this name alone."""
+    noise = 0.006 * np.random.default_rng(0).normal(size=NUM_RESAMPLES)
+    noise += own * np.random.default_rng([*name.encode()]).normal(size=NUM_RESAMPLES)
+    return (value * (1 + noise)).astype(np.float32)
+
+
+def without_resamples(runs: Sequence[RunResult]) -> list[RunResult]:
+    """Return runs of which nobody has kept resamples."""
+    return [dataclasses.replace(run, resampled=None) for run in runs]
 
 
 def quickstart_runs() -> list[RunResult]:
@@ -192,7 +220,7 @@ def make_steps(runs: Sequence[RunResult], datasets: Sequence[DatasetResult]) -> 
 
 def make_step(stage: str, identity: str, inputs: list[str], **changes: Any) -> dict[str, Any]:
     """Return one finished step."""
-    named = {"stage": stage, "id": identity, "identity": identity}
+    named = {"stage": stage, "id": identity, "identity": identity, "environment": 0}
     step = {**named, "artifact": f"artifacts/{stage}/{identity}", "inputs": inputs}
     step |= {"digest": "sha256:" + 8 * "77b1e0c4", "start": "2026-11-20T10:00:00Z"}
     return step | {"end": "2026-11-20T10:00:14Z", "seconds": 14.2, "status": "done", "reason": ""} | changes
@@ -228,25 +256,44 @@ def make_references() -> list[ReferenceResult]:
     nearest = {"accuracy": 0.9307, "macro_f1": 0.9302}
     about = {"most_frequent": "class frequencies of training", "nearest_neighbour": "1,000 of 3,500 training samples"}
     return [
-        ReferenceResult(name, "digits", "classification", "pixels", about[name], make_metrics(values, noise))
+        ReferenceResult(
+            name,
+            "digits",
+            "classification",
+            "pixels",
+            about[name],
+            make_metrics(values, noise),
+            make_resamples(values["accuracy"], name),
+        )
         for name, values in (("most_frequent", frequent), ("nearest_neighbour", nearest))
     ]
 
 
 def corrupted_quickstart() -> Results:
-    """Return a quickstart whose classifiers lose accuracy with the strength of noise."""
+    """Return a quickstart whose classifiers lose accuracy with the strength of noise, and half as much by blur, which
+    fnn is left out of.
+    """
     runs = []
     for run in quickstart_runs():
         values = [value for value in run.metrics if value.split == "test" and run.task == "classification"]
         worse = [
             CorruptedValue(
-                **{**vars(value), "value": value.value * (1 - 0.4 * strength)}, corruption="noise", strength=strength
+                **{**vars(value), "value": value.value * (1 - loss * strength)},
+                corruption=corruption,
+                strength=strength,
             )
+            for corruption, loss in (("noise", 0.4), ("blur", 0.2))
+            if (run.model, corruption) != ("fnn", "blur")
             for strength in (0.5, 0.1)
             for value in values
         ]
-        runs.append(dataclasses.replace(run, corrupted=worse))
-    return dataclasses.replace(quickstart(), runs=runs)
+        left_out = {"blur": "flat features"} if run.model == "fnn" else {}
+        runs.append(dataclasses.replace(run, corrupted=worse, uncorrupted=left_out))
+    kinds = {
+        "blur": CorruptionKind("Images are blurred.", "standard deviation in pixels", "images or sequences"),
+        "noise": CorruptionKind("Noise is added.", "standard deviations of each input", "dense measurements"),
+    }
+    return dataclasses.replace(quickstart(), runs=runs, corruptions=kinds)
 
 
 def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], **changes: Any) -> Results:
@@ -259,7 +306,8 @@ def make_results(runs: Sequence[RunResult], datasets: Sequence[DatasetResult], *
         resolved_yaml=RESOLVED,
         plan_digest="sha256:" + 8 * "c0ffee11",
         baseline="fnn",
-        versions={"python": "3.11.7", "torch": "2.13.0", "snakemake": "9.27.1", "headrace": "0.1.0"},
+        versions=VERSIONS,
+        environments=[Environment(VERSIONS, "node-1", "Linux-6.1", 8, "cpu")],
         commands=("git checkout 0123abc", "snakemake --cores all --configfile results/quickstart/experiment.yaml"),
         steps=make_steps(runs, datasets),
         families=FAMILIES,
@@ -302,12 +350,12 @@ def unconverged() -> Results:
 
 
 def broken_quickstart() -> Results:
-    """Return a quickstart with one failed and one missing run."""
+    """Return a quickstart with one failed run and one that is not begun."""
     runs = quickstart_runs()
     nothing: dict[str, Any] = {"metrics": (), "confusion": None, "best_epoch": None, "seconds": None}
     failed = {"status": "failed", "reason": "loss is nan at epoch 3, step 41"}
     runs[4] = dataclasses.replace(runs[4], curves=runs[4].curves[:3], **failed, **nothing)
-    runs[7] = dataclasses.replace(runs[7], status="missing", reason="never started", curves=(), **nothing)
+    runs[7] = dataclasses.replace(runs[7], status="not begun", reason="never started", curves=(), **nothing)
     return make_results(runs, [make_dataset("digits", "mnist5k", ("classification", "density"), 5000)])
 
 
@@ -337,6 +385,32 @@ def two_datasets() -> Results:
             values = {"rmse": rmse + 0.4 * seed, "mae": 43.0, "r2": 0.46}
             runs.append(make_run(family, seed, values, dataset="diabetes", task="regression"))
     return make_results(runs, datasets, experiment="tables", description="Does depth help on small tables?")
+
+
+FORECASTS: dict[str, dict[str, float]] = {
+    "fnn": {"rmse": 3.8, "mae": 3.1, "r2": 0.98, "skill": 0.87, "rmse_standardized": 0.11, "mae_standardized": 0.087},
+    "rnn": {"rmse": 6.1, "mae": 4.8, "r2": 0.96, "skill": 0.80, "rmse_standardized": 0.18, "mae_standardized": 0.134},
+}
+REPEATED = {"rmse": 27.1, "mae": 24.3, "r2": 0.26, "skill": 0.0, "rmse_standardized": 0.83, "mae_standardized": 0.674}
+
+
+def forecasts(without: Sequence[str] = ()) -> Results:
+    """Return a forecast by two models, beside the last value repeated; `without` some of the metrics."""
+    runs = [
+        make_run(family, seed, FORECASTS[family], dataset="load", task="regression")
+        for family in FORECASTS
+        for seed in (0, 1)
+    ]
+    runs = [
+        dataclasses.replace(run, metrics=[value for value in run.metrics if value.metric not in without])
+        for run in runs
+    ]
+    metrics = [
+        MetricValue(name, "test", value, value, value) for name, value in REPEATED.items() if name not in without
+    ]
+    reference = ReferenceResult("last_value", "load", "regression", "scaled", "last step of each window", metrics)
+    dataset = make_dataset("load", "time_series", ("forecasting", "regression"), 1392, class_names=())
+    return make_results(runs, [dataset], experiment="forecasts", references=[reference])
 
 
 def three_datasets() -> Results:
@@ -383,6 +457,7 @@ def hostile() -> Results:
     texts = {"experiment": HOSTILE, "description": HOSTILE, "resolved_yaml": HOSTILE, "plan_digest": HOSTILE}
     steps = [make_step(HOSTILE, run.id, [HOSTILE], status=run.status, reason=HOSTILE, artifact=HOSTILE) for run in runs]
     around = {"versions": {HOSTILE: HOSTILE}, "commands": (HOSTILE,), "baseline": runs[0].model, "steps": steps}
+    around |= {"environments": [Environment({HOSTILE: HOSTILE}, HOSTILE, HOSTILE, 8, HOSTILE, HOSTILE)]}
     around |= {"short_yaml": HOSTILE, "repository": {"commit": HOSTILE, "num_changed": 1, "num_unknown": 0}}
     around |= {"families": {HOSTILE: HOSTILE}, "features": {HOSTILE: [{"kind": HOSTILE, HOSTILE: HOSTILE}]}}
     fit = make_trace([0.5, 0.4], kind=HOSTILE, measure=HOSTILE, **names)

@@ -32,7 +32,7 @@ rule sleep:
     resources: mem_mb=200, runtime=5
     shell: "sleep {seconds}; touch {{output}}"
 """
-OURS = "from headrace.planning.polling import pace_questions\n\npace_questions()\n"
+OURS = "from headrace.launching.polling import pace_questions\n\npace_questions()\n"
 OPTIONS = ["--executor", "slurm", "--jobs", "4", "--latency-wait", "5", "--default-resources", "slurm_partition=cpu"]
 SIDES = {
     "ours": ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "5"],

@@ -1,4 +1,7 @@
-"""How large the report of 1,000 runs is, and how long it takes to render, to open, to sort and to filter."""
+"""How large the report of 1,000 runs is, and how long it takes to render, to open, to sort and to filter.
+
+And how long the tables beside it take, of 1,000 runs and of 5,000.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,24 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from browsing import ARGUMENTS
-from headrace.reporting.report import load_bundle, render
+from headrace.findings.results import Results
+from headrace.reporting.report import compose, load_bundle, render
+from headrace.reporting.tables import write_csv, write_parquet
+from headrace.reporting.tidy import tabulate_metrics, write_statistics
+from headrace.sections.base import Page as Findings
 from sample_results import many_runs
 
 ROUNDS = 5
+MORE_POINTS = 1000
+"""Of a sweep with five seeds each."""
+T = TypeVar("T")
 # After two frames a browser has laid out and painted what an action changed.
 FRAMES = "await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));"
 SORT = f"""async () => {{
@@ -71,7 +82,19 @@ def measure(browser: Browser, path: Path) -> dict[str, float]:
     return times
 
 
-def time_call(call: Callable[[], str]) -> tuple[str, float]:
+def measure_tables(results: Results) -> dict[str, float]:
+    """Return seconds of what a report writes, the way it writes them: tables and page share what is computed."""
+    page = Findings(results)
+    calls: dict[str, Callable[[], object]] = {
+        "results.csv": lambda: write_csv(tabulate_metrics(results)),
+        "results.parquet": lambda: write_parquet(tabulate_metrics(results)),
+        "statistics.csv": lambda: write_statistics(page),
+        "page behind them": lambda: compose(page),
+    }
+    return {name: time_call(call)[1] for name, call in calls.items()}
+
+
+def time_call(call: Callable[[], T]) -> tuple[T, float]:
     """Return what a call returns, and its seconds."""
     start = time.perf_counter()
     return call(), time.perf_counter() - start
@@ -99,6 +122,11 @@ def main() -> None:
         size = path.stat().st_size / 1e6
     line = {"bench": "report", "against": None, "ratio": None, "why": "no peer makes this page"}
     runs = f"{len(results.runs)} runs"
+    for made in (results, many_runs(MORE_POINTS)):
+        rounds = [measure_tables(made) for _ in range(ROUNDS)]
+        for name in rounds[0]:
+            told = {"ours": round(statistics.median(each[name] for each in rounds), 3), "unit": "s", "rounds": ROUNDS}
+            print(json.dumps({**line, "case": f"{len(made.runs)} runs: {name}", **told}))
     print(json.dumps({**line, "case": f"{runs}: size", "ours": round(size, 2), "unit": "MB", "rounds": 1}))
     for name, values in seconds.items():
         found = {"ours": round(statistics.median(values), 3), "unit": "s", "rounds": ROUNDS}

@@ -17,6 +17,10 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
     ("datasets", "synthetic_images"): {"num_samples": 300},
     ("datasets", "synthetic_sequences"): {"num_samples": 300},
     ("datasets", "synthetic_sparse_topics"): {"num_samples": 300},
+    ("corruptions", "blur"): {"strengths": (1.0,)},
+    ("corruptions", "contrast"): {"strengths": (0.5,)},
+    ("corruptions", "missing"): {"strengths": (0.3,)},
+    ("corruptions", "noise"): {"strengths": (0.5,)},
 }
 """Parameters for the fields that a kind requires."""
 

@@ -18,6 +18,7 @@ REQUIRED = {
     "text_lines": {"path": "x"},
     "text_stream": {"path": "x", "context": 3},
     "time_series": {"path": "x", "look_back": 2, "horizon": 1},
+    **{kind: {"strengths": (0.5, 0.1)} for kind in ("blur", "contrast", "missing", "noise")},
     **EXAMPLES,
 }
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from browsing import ARGUMENTS, Visit
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from projects import TINY, Project, copy_project
 
 

@@ -11,7 +11,7 @@ import pytest
 from browsing import rendered
 from headrace.figures.comparisons import find_metric
 from headrace.figures.numbers import format_number
-from headrace.reporting.results import Results, RunResult
+from headrace.findings.results import Results, RunResult
 from sample_results import (
     HOSTILE,
     broken_quickstart,

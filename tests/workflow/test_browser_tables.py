@@ -8,8 +8,17 @@ import math
 
 from browsing import rendered
 from headrace.figures.comparisons import find_metric
-from headrace.reporting.results import MetricValue, Results
-from sample_results import broken_quickstart, exact_runs, hostile, make_dataset, make_results, many_runs, quickstart
+from headrace.findings.results import MetricValue, Results
+from sample_results import (
+    broken_quickstart,
+    exact_runs,
+    hostile,
+    make_dataset,
+    make_references,
+    make_results,
+    many_runs,
+    quickstart,
+)
 
 RUNS = "table.runs >> nth=0"
 
@@ -27,7 +36,7 @@ def odd_numbers() -> Results:
     values = [0.5, 1e-5, 123.0, -2.0, math.nan, math.inf, 0.5, 20.0]
     runs = exact_runs("fnn", values)
     runs += exact_runs("cnn", [0.25], validation=[0.75])
-    nothing = dataclasses.replace(runs[0], id="lost", seed=8, status="missing", metrics=(), seconds=None)
+    nothing = dataclasses.replace(runs[0], id="lost", seed=8, status="not begun", metrics=(), seconds=None)
     broken = [MetricValue("accuracy", "test", math.nan, math.nan, math.nan)]
     return make_results(
         [nothing, *runs, dataclasses.replace(runs[1], id="broken", seed=9, metrics=broken)],
@@ -74,6 +83,34 @@ def test_the_keyboard_sorts_and_one_column_alone_is_sorted(visit):
     heads["model"].get_by_role("button").click()
     names = [text.split("\n")[0] for text in table.locator("tbody th").all_inner_texts()]
     assert names == ["cnn", "fnn", "fnn", "rnn"]
+
+
+@functools.cache
+def five_seeds() -> Results:
+    """Return a quickstart with five seeds, references and names of some length."""
+    runs = quickstart().runs
+    runs = [*runs, *(dataclasses.replace(run, id=f"{run.id}+", seed=run.seed + 3) for run in runs if run.seed < 2)]
+    return dataclasses.replace(quickstart(), runs=runs, references=make_references())
+
+
+def test_the_table_of_results_fits_a_laptop_and_a_wider_one_says_that_it_goes_on(visit):
+    seen = visit(five_seeds, is_read=False, viewport={"width": 1280, "height": 800})
+    table = seen.page.locator(".scroll").first
+    assert "accuracy" in table.locator("thead").inner_text()
+    overflow = "element => element.scrollWidth - element.clientWidth"
+    assert table.evaluate(overflow) == 0
+    hint = "element => getComputedStyle(element, '::before').content"
+    assert table.evaluate(hint) == "none"
+    seen.page.set_viewport_size({"width": 390, "height": 800})
+    seen.page.wait_for_function("() => document.querySelector('.scroll').classList.contains('wide')")
+    assert "scroll this table sideways" in table.evaluate(hint)
+    # What a row is about stays in sight.
+    name = table.locator("tbody th").first
+    before = name.bounding_box()["x"]
+    table.evaluate("element => { element.scrollLeft = 300; }")
+    assert name.bounding_box()["x"] == before
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert seen.complaints == []
 
 
 def test_a_filter_leaves_the_rows_that_hold_every_word_and_counts_them(visit):

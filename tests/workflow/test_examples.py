@@ -65,7 +65,7 @@ def test_an_example_runs_from_its_files_to_its_report(name: str, project: Projec
         assert json.loads(trace.read_text())["converged"] is True
         assert f"-{kind}" in page
     with (folder / "results.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+        rows = [row for row in csv.DictReader(file) if (row["split"], row["kind"]) == ("test", "run")]
     asked = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     assert {row["family"] for row in rows} == {model["kind"] for model in asked["models"]}
     explained = list(project.folder.glob("artifacts/evaluate/*/attributions.json"))

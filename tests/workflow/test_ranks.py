@@ -166,6 +166,53 @@ def test_a_run_that_was_stopped_and_lost_a_rank_ends_with_the_bits_of_one_over_t
     assert sum(values.size for values in weights.values()) == read_json(place.folder / "summary.json")["num_parameters"]
 
 
+BROKEN = """
+import os
+
+if os.environ.get("RANK") == "0":
+    from headrace.training.run import Run
+
+    step = Run.step
+
+    def step_twice(self, batch):
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps > 2:
+            raise ValueError("row 7 is broken")
+        return step(self, batch)
+
+    Run.step = step_twice
+elif os.environ.get("RANK") == "1":
+    from headrace.commands import ranks
+
+    train = ranks._train
+
+    def train_or_abort(*arguments):
+        # As NCCL's watchdog does where the connection to the others is lost.
+        outcome = train(*arguments)
+        os.abort() if outcome.error or outcome.failure else None
+        return outcome
+
+    ranks._train = train_or_abort
+"""
+"""Every Python that begins reads it: one rank makes a mistake, of which the other one dies."""
+
+
+def test_the_mistake_of_a_rank_is_the_runs_though_another_one_died_of_it(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Place.make(tmp_path, {**EXPERIMENT, "training": {**EXPERIMENT["training"], "seeds": [2]}})
+    (tmp_path / "artifacts" / "shard").symlink_to(place.plan.site.artifacts / "shard")
+    (tmp_path / "sitecustomize.py").write_text(BROKEN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    process = other.start()
+    _, log = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, log
+    manifest = read_manifest(other.folder)
+    assert manifest is not None
+    assert (manifest["status"], manifest["reason"]) == ("failed", "ValueError: row 7 is broken")
+    assert "died" not in log
+
+
 def test_nobody_outlives_a_stage_that_was_killed(place: Place, tmp_path: Path) -> None:
     other = Place.make(tmp_path, {**EXPERIMENT, "training": {**EXPERIMENT["training"], "epochs": 5000, "seeds": [1]}})
     (tmp_path / "artifacts" / "shard").symlink_to(place.plan.site.artifacts / "shard")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
@@ -21,11 +22,15 @@ import zarr
 
 from headrace.__main__ import main
 from headrace.experiments.reading import check_experiment
+from headrace.findings import gathering
+from headrace.findings.gathering import gather
+from headrace.judging.metrics import RESAMPLES
+from headrace.judging.statistics import resample_weights
 from headrace.planning.artifacts import Job, artifact_path, receipt_path, spec_path
 from headrace.planning.plan import Plan, Site
 from headrace.provenance.manifests import read_json, read_manifest
-from headrace.reporting.gathering import gather
 from headrace.reporting.report import render
+from headrace.reporting.tidy import tabulate_metrics
 from headrace.running import jobs
 from headrace.stages import train
 from headrace.stores.arrays import load_arrays
@@ -495,7 +500,7 @@ def test_a_result_can_be_digested_and_verified(done: Place, capsys: pytest.Captu
 def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
     done.call_all("report")
     header, *rows = (done.folder / "results" / "tiny" / "results.csv").read_text().splitlines()
-    assert header.startswith("experiment,dataset,family,model,features,task,run,seed")
+    assert header.startswith("experiment,dataset,family,model,features,task,run,seed,kind")
     assert header.endswith("split,metric,value,low,high")
     typed = pq.read_table(done.folder / "results" / "tiny" / "results.parquet")
     assert (",".join(typed.column_names), typed.num_rows) == (header, len(rows))
@@ -503,6 +508,12 @@ def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
         metrics = read_json(artifact_path(done.root, "evaluate", run.evaluate.id) / "metrics.json")
         mine = [row for row in rows if f",{run.train.id}," in row]
         assert len(mine) == len(metrics)
+    for reference in done.plan.references:
+        judged = read_json(artifact_path(done.root, "evaluate", reference.evaluate.id) / "references.json")
+        for each in judged:
+            mine = [row for row in rows if f",{reference.dataset},{each['name']},{each['name']}," in row]
+            assert len(mine) == len(each["metrics"])
+            assert all(",,,reference," in row for row in mine)
 
 
 def test_the_statistics_lie_beside_the_table_and_in_the_crate(done: Place) -> None:
@@ -510,7 +521,9 @@ def test_the_statistics_lie_beside_the_table_and_in_the_crate(done: Place) -> No
     result = done.folder / "results" / "tiny"
     header, *rows = (result / "statistics.csv").read_text().splitlines()
     assert header == "dataset,task,model,setting,metric,split,statistic,value,low,high,seeds"
-    assert {row.split(",")[2] for row in rows} == {run.model for run in done.plan.runs}
+    models = {row.split(",")[2] for row in rows if ",reference," not in row}
+    assert models == {run.model for run in done.plan.runs}
+    assert any(",most_frequent,,accuracy,test,reference," in row for row in rows)
     assert '"statistics.csv"' in (result / "ro-crate-metadata.json").read_text()
 
 
@@ -523,6 +536,81 @@ def test_results_of_an_older_version_are_reported_without_references(done: Place
     assert results.references == []
     assert len(results.runs) == len(done.plan.runs)
     assert "most frequent class" not in render(results)
+    assert {line[0][-1] for line in tabulate_metrics(results).lines} == {"run"}
+
+
+def test_artifacts_of_an_older_version_are_reported_without_what_they_do_not_say(done: Place, monkeypatch) -> None:
+    newer = {"device", "cpu_s", "flops_per_sample", "bounds_value"}
+
+    def without(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: without(item) for key, item in value.items() if key not in newer}
+        return [without(item) for item in value] if isinstance(value, list) else value
+
+    (job,) = done.jobs("report")
+    monkeypatch.setattr(gathering, "read_manifest", lambda folder: without(read_manifest(folder)))
+    monkeypatch.setattr(gathering, "read_json", lambda path: without(read_json(path)))
+    results = gather(jobs.Job(done.receipt(job)))
+    assert {(run.status, run.device, run.flops_per_sample, run.cpu_s) for run in results.runs} == {
+        ("done", "", None, None)
+    }
+    assert results.traces
+    assert len(render(results)) > 10_000
+
+
+def test_what_a_newer_version_wrote_is_neither_read_nor_replaced(done: Place, capsys) -> None:
+    done.call_all("report")
+    result = done.folder / "results" / "tiny"
+    run = done.plan.runs[0]
+    manifest = artifact_path(done.root, "train", run.train.id) / "manifest.json"
+    report = ["report", str(result), "--artifacts", str(done.root)]
+    for path, command in (
+        (result / "provenance.json", report),
+        (manifest, report),
+        (manifest, ["verify", str(manifest.parent)]),
+    ):
+        content = path.read_text()
+        newer = json.dumps({**json.loads(content), "format": 2})
+        try:
+            path.write_text(newer)
+            assert main(command) == 2
+            *_, line = capsys.readouterr().err.splitlines()
+            assert f"{path}: was written by a newer version of Headrace, in format 2" in line
+            assert path.read_text() == newer
+        finally:
+            path.write_text(content)
+    assert main(report) == 0
+
+
+def test_what_is_judged_on_one_split_meets_the_same_resamples(done: Place) -> None:
+    (job,) = done.jobs("report")
+    results = gather(jobs.Job(done.receipt(job)))
+    judged = [*results.runs, *results.references]
+    assert {each.name for each in results.references} >= {"most_frequent", "nearest_neighbour", "mean"}
+    for each in judged:
+        assert each.resampled is not None
+        assert (each.resampled.dtype, each.resampled.shape) == (np.float32, (20,))
+        (value,) = (m for m in each.metrics if m.split == "test" and m.metric in ("accuracy", "rmse"))
+        interval = np.quantile(each.resampled, [0.025, 0.975])
+        # Where so few resamples leave the value out, the interval reaches it.
+        expected = min(interval[0], value.value), max(interval[1], value.value)
+        assert (value.low, value.high) == pytest.approx(expected, rel=1e-6)
+    run = next(run for run in done.plan.runs if run.task == "classification")
+    arrays = load_arrays(artifact_path(done.root, "evaluate", run.evaluate.id) / "predictions.safetensors")
+    right = (arrays["probabilities"].argmax(axis=1) == arrays["target"]).astype(float)
+    (found,) = (each.resampled for each in results.runs if each.id == run.train.id)
+    assert found == pytest.approx(resample_weights(len(right), 20, 0) @ right / len(right), rel=1e-6)
+
+
+def test_without_resamples_in_an_artifact_a_run_has_none(done: Place, tmp_path: Path) -> None:
+    (job,) = done.jobs("report")
+    path = artifact_path(done.root, "evaluate", done.plan.runs[0].evaluate.id) / RESAMPLES
+    kept = path.rename(tmp_path / RESAMPLES)
+    try:
+        results = gather(jobs.Job(done.receipt(job)))
+    finally:
+        kept.rename(path)
+    assert [run.id for run in results.runs if run.resampled is None] == [done.plan.runs[0].train.id]
 
 
 def test_the_report_is_told_what_model_cards_say(done: Place) -> None:
@@ -569,6 +657,7 @@ def test_groups_go_with_their_samples_from_the_file_to_the_report(tmp_path: Path
     (job,) = place.jobs("report")
     (run,) = gather(jobs.Job(place.receipt(job))).runs
     assert run.groups is not None
+    assert run.resampled is None
     (shard,) = (artifact for artifact in place.plan.artifacts if artifact.stage == "shard")
     path = artifact_path(place.root, "shard", shard.id) / STORE
     store = xr.open_zarr(path)
@@ -582,3 +671,10 @@ def test_groups_go_with_their_samples_from_the_file_to_the_report(tmp_path: Path
         assert run.groups.counts[code] == own.sum()
         assert run.groups.scores["accuracy"][code] == np.mean(predicted[own] == target[test][own])
         assert run.groups.scores["selection rate"][code] == np.mean(predicted[own])
+    place.call_all("report")
+    result = place.folder / "results" / "grouped"
+    table = pandas.read_csv(result / "groups.csv")
+    accuracy = table[table.metric == "accuracy"].set_index("group")["value"]
+    assert accuracy.to_dict() == dict(zip(run.groups.names, run.groups.scores["accuracy"], strict=True))
+    assert pq.read_table(result / "groups.parquet").num_rows == len(table)
+    assert all(f'"{name}.csv"' in (result / "ro-crate-metadata.json").read_text() for name in ("groups", "classes"))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from headrace.errors import InputError
 from headrace.experiments.config import Kind
 
-GROUPS = ("datasets", "preprocessing", "models", "clusters")
+GROUPS = ("datasets", "preprocessing", "models", "corruptions", "clusters")
 PACKAGE = Path(__file__).parent
 
 

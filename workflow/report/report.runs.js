@@ -40,7 +40,9 @@ function makeMetrics(run, columns) {
     return [make("data", { value: exact, title: exact }, shown), " ", make("span", { class: "note" }, interval)];
   })]).filter((row) => row.slice(1).some((cell) => cell !== "–"));
   if (!rows.length) return make("p", {}, "It left no metric.");
-  return makeTable("Metrics", "In brackets the bootstrap interval over the samples of the split", ["metric", ...splits], rows);
+  const hasIntervals = run.values.some((value) => value?.[2]);
+  const words = hasIntervals ? "In brackets the bootstrap interval over the samples of the split" : "Of its best epoch";
+  return makeTable("Metrics", words, ["metric", ...splits], rows);
 }
 
 function makeParameters(run, swept) {
@@ -98,7 +100,7 @@ function showRun(runs) {
   const others = runs.slice(1).map((other) => ["shared with", runTable.candidates[other.candidate].name]);
   const heading = make("h1", { tabindex: "-1" }, name);
   const failure = run.status === "done" ? [] : [
-    make("div", { class: "warning" }, make("strong", {}, run.status), ": ", make("pre", { class: "wrap" }, run.reason || "no reason was left")),
+    make("div", { class: "warning" }, make("strong", {}, run.status), ": ", make("pre", { class: "wrap" }, run.reason || (run.status === "failed" ? "no reason was left" : "nothing of it is there"))),
   ];
   const use = run.commands.length ? [make("h2", {}, "To use it"), make("pre", { tabindex: "0" }, run.commands.join("\n"))] : [];
   const facts = makeTable("Facts", "What is known of this run", [], [...candidate.facts, ...others, ...run.facts]);

@@ -88,3 +88,9 @@ for (const table of document.querySelectorAll("table.sortable")) {
   makeSortable(table);
   if (table.tBodies[0].rows.length >= FEWEST_ROWS_TO_FILTER) addFilter(table);
 }
+
+// A table that is wider than its place says so.
+const measured = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+});
+for (const region of document.querySelectorAll(".scroll")) measured.observe(region);

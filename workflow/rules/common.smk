@@ -2,7 +2,7 @@ import sys
 from pathlib import Path
 
 try:
-    from headrace.planning.launch import Workflow
+    from headrace.launching.launch import Workflow
     from headrace.registry import list_kinds
 except ModuleNotFoundError:
     print(

@@ -1,13 +1,16 @@
 """Results are read back as they were, and what is damaged is said in one line."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
+from headrace.__main__ import main
 from headrace.collection.finished import Line, read_all, read_finished
 from headrace.errors import InputError
-from sample_results import broken_quickstart, quickstart
+from headrace.provenance.manifests import RESULT_FORMAT
+from sample_results import broken_quickstart, make_references, quickstart
 
 
 def test_every_line_has_its_main_metric_for_every_seed(write) -> None:
@@ -20,6 +23,21 @@ def test_every_line_has_its_main_metric_for_every_seed(write) -> None:
     # The table has a column of the swept learning rate for models that are not swept, too.
     assert Line("digits", "classification", "cnn", "pixels", "") in finished.values
     assert finished.num_runs == 15
+
+
+def test_references_are_no_lines_of_results(write) -> None:
+    alone = read_finished(write("one"))
+    beside = read_finished(write("two", dataclasses.replace(quickstart(), references=make_references())))
+    assert beside.values == alone.values
+    assert beside.num_runs == 15
+    accuracy = {
+        each.name: value.value
+        for each in make_references()
+        for value in each.metrics
+        if (value.metric, value.split) == ("accuracy", "test")
+    }
+    assert beside.references == {("digits", "classification"): accuracy}
+    assert alone.references == {}
 
 
 def test_failed_and_missing_runs_are_no_results(write) -> None:
@@ -74,13 +92,39 @@ def test_damaged_results_are_one_line(write, file: str, content: str | None) -> 
     assert "again" in line
 
 
-def test_a_seed_that_appears_twice_is_refused(write) -> None:
+def test_a_seed_that_appears_twice_counts_once_or_is_refused(write) -> None:
     folder = write("one")
+    once = read_finished(folder).values
     lines = (folder / "results.csv").read_text().splitlines(keepends=True)
-    with (folder / "results.csv").open("a") as file:
-        file.writelines(line for line in lines[1:] if ",test,accuracy," in line)
-    with pytest.raises(InputError, match="appears twice"):
+    again = [line for line in lines[1:] if ",test,accuracy," in line]
+    (folder / "results.csv").write_text("".join([*lines, *again]))
+    assert read_finished(folder).values == once
+    (folder / "results.csv").write_text("".join([*lines, again[0].replace(",accuracy,0.", ",accuracy,0.1")]))
+    with pytest.raises(InputError, match=r"seed 0 of fnn .* appears twice with different values"):
         read_finished(folder)
+
+
+def test_a_result_of_a_newer_version_is_refused_in_one_line(write, tmp_path: Path, capsys) -> None:
+    write("mine")
+    folder = write("newer")
+    provenance = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps({**provenance, "format": RESULT_FORMAT}))
+    assert read_finished(folder).num_runs == 15
+    # Whatever else may be in it is no longer what this version knows.
+    (folder / "provenance.json").write_text(json.dumps({"format": RESULT_FORMAT + 1, "artifacts": "elsewhere"}))
+    said = f"{folder / 'provenance.json'}: was written by a newer version of Headrace, in format {RESULT_FORMAT + 1}"
+    for command in (
+        ["digest", str(folder)],
+        ["verify", str(folder)],
+        ["compare", str(tmp_path / "results/mine"), str(folder)],
+    ):
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 1
+    line, found = capsys.readouterr().out.splitlines()
+    assert said in line
+    assert found.startswith("1 experiments: ")
 
 
 def test_all_results_are_found_and_damaged_ones_named(write, tmp_path: Path) -> None:

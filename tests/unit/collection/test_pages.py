@@ -2,14 +2,16 @@
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import pandas
 
 from headrace.__main__ import main
-from headrace.collection.finished import read_all
+from headrace.collection.finished import read_all, read_finished
 from headrace.collection.pages import render_index
-from sample_results import HOSTILE, quickstart
+from headrace.findings.results import Results
+from sample_results import HOSTILE, make_references, quickstart
 
 
 def test_collect_writes_an_index_with_the_best_of_each_dataset(write, tmp_path: Path, capsys) -> None:
@@ -48,6 +50,35 @@ def test_collect_writes_the_lines_of_all_experiments_into_one_table(write, tmp_p
     assert (tmp_path / "results" / "all.csv").read_text() == text
 
 
+def test_a_reference_stands_beside_the_best_model_and_is_never_it(write, tmp_path: Path) -> None:
+    def page_of(name: str, added: float) -> str:
+        found = [
+            dataclasses.replace(
+                each, metrics=[dataclasses.replace(value, value=value.value + added) for value in each.metrics]
+            )
+            for each in make_references()
+        ]
+        folder = write(name, dataclasses.replace(quickstart(), references=found))
+        return " ".join(render_index(tmp_path / "results", [read_finished(folder)]).split())
+
+    page = page_of("good", 0.0)
+    assert re.search(r"<td>cnn</td><td>accuracy</td><td>0.97\S+ ± \S+</td><td>nearest neighbour 0.93\d+</td>", page)
+    page = page_of("poor", 0.06)
+    assert re.search(r"<td>cnn<span .*?</td><td>accuracy</td><td>0.97.*?</td><td>nearest neighbour 0.99\d+</td>", page)
+
+
+def test_tables_of_an_older_version_have_runs_alone(write, tmp_path: Path) -> None:
+    write("new", dataclasses.replace(quickstart(), references=make_references()))
+    path = write("old") / "results.csv"
+    table = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    table.drop(columns="kind").to_csv(path, index=False)
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 0
+    joined = pandas.read_csv(tmp_path / "results" / "all.csv", dtype=str, keep_default_na=False)
+    assert set(joined[joined.experiment == "old"].kind) == {"run"}
+    assert set(joined[joined.experiment == "new"].kind) == {"run", "reference"}
+    assert joined[joined.experiment == "old"].reset_index(drop=True).equals(table)
+
+
 def test_what_is_damaged_is_left_out_and_said(write, tmp_path: Path, capsys) -> None:
     write("good")
     (write("bad") / "results.csv").unlink()
@@ -70,6 +101,57 @@ def test_data_of_the_same_name_and_other_content_are_told_apart(write, tmp_path:
     page = render_index(tmp_path / "results", found)
     best = page[page.index('id="best"') : page.index('id="all"')]
     assert best.count("<tr data-text>") == 4
+
+
+def test_what_could_not_be_read_stands_on_the_page(write, tmp_path: Path) -> None:
+    write("good")
+    (write(f"bad <b>{'x'}") / "results.csv").unlink()
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 1
+    page = (tmp_path / "results" / "index.html").read_text()
+    assert "1 left out, since it cannot be read" in page
+    left_out = page[page.index('id="problems"') : page.index('id="best"')]
+    assert "<li>bad &lt;b&gt;x: experiment.yaml, provenance.json, results.csv do not belong together" in left_out
+    (tmp_path / "results" / "bad <b>x").rename(tmp_path / "aside")
+    assert main(["collect", "--results", str(tmp_path / "results")]) == 0
+    assert "Left out" not in (tmp_path / "results" / "index.html").read_text()
+
+
+def test_equal_names_are_told_apart(write, tmp_path: Path) -> None:
+    def split(seed: int) -> dict[str, object]:
+        return {"datasets": {"digits": {"kind": "mnist5k", "split": {"by": "stratified", "seed": seed}}}}
+
+    def holding(digest: str) -> Results:
+        data = [dataclasses.replace(quickstart().datasets[0], digest=digest * 64)]
+        return dataclasses.replace(quickstart(), datasets=data)
+
+    write("one", holding("a"), **split(0))
+    folder = write("two", holding("b"), **split(7))
+    found, _ = read_all(tmp_path / "results")
+    page = render_index(tmp_path / "results", found)
+    best = page[page.index('id="best"') : page.index('id="all"')]
+    for seed, digest in ((0, "a"), (7, "b")):
+        assert f'digits<span class="note">by=stratified, seed={seed}, data {digest * 12}</span>' in best
+    assert "<span" not in page[page.index('id="all"') :]
+    # A copy of a folder has the name of the experiment in it.
+    settings = folder / "experiment.yaml"
+    settings.write_text(settings.read_text().replace("name: two", "name: one"))
+    page = render_index(tmp_path / "results", read_all(tmp_path / "results")[0])
+    for name in ("one", "two"):
+        assert f'<a href="{name}/report.html">one</a><span class="note">{name}</span>' in page
+
+
+def test_a_model_that_beats_no_reference_is_told(write, tmp_path: Path) -> None:
+    write("beaten", dataclasses.replace(quickstart(), references=make_references()))
+    page = render_index(tmp_path / "results", read_all(tmp_path / "results")[0])
+    assert "no better than" not in page
+    references = [
+        dataclasses.replace(each, metrics=[dataclasses.replace(m, value=m.value + 0.06) for m in each.metrics])
+        for each in make_references()
+    ]
+    found = read_finished(write("unbeaten", dataclasses.replace(quickstart(), references=references)))
+    assert found.references["digits", "classification"]["nearest_neighbour"] > 0.98
+    page = render_index(tmp_path / "results", [found])
+    assert page.count("no better than what needs no training: nearest neighbour reaches 0.99") == 2
 
 
 def test_hostile_words_stay_text(write, tmp_path: Path) -> None:

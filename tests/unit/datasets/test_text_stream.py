@@ -101,6 +101,20 @@ def test_every_character_that_is_judged_is_predicted_once(
             assert edges[i + 1] - 1 - predicted[-1] < context
 
 
+def test_a_text_may_be_a_single_line_of_any_length(
+    tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE_BYTES", 200)
+    text = TEXT.replace("\n", "").replace("\r", "")
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    blocks, source, _ = read_whole(tmp_path, kind="text_stream", path=str(tmp_path / "a.txt"), context=9)
+    (training, *_) = windows(text, (round(len(text) * 0.7), round(len(text) * 0.85)), 9, 9)
+    assert texts_of(blocks["inputs"], source)[: len(training)] == training
+    (tmp_path / "b.txt").write_bytes(b"a\n" + text.encode() + b"\xff" + text.encode())
+    with pytest.raises(InputError, match=r"b\.txt: line 2: byte 0xff is not utf-8"):
+        read_whole(tmp_path, kind="text_stream", path=str(tmp_path / "b.txt"), context=9)
+
+
 def test_files_follow_each_other(tmp_path: Path, small_parts: None) -> None:
     for name, text in (("1.txt", TEXT[:400]), ("2.txt", TEXT[400:]), ("whole.txt", TEXT)):
         (tmp_path / name).write_bytes(text.encode())

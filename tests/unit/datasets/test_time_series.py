@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
 
 from headrace.errors import InputError
 from headrace.formats import lines, series
@@ -78,6 +79,28 @@ def test_windows_are_slices_of_the_series(tmp_path, frame, small_parts, stride, 
     again = gather(pickle.loads(pickle.dumps(source)), rows, ["inputs", "target"])
     np.testing.assert_array_equal(again["inputs"], inputs[rows])
     np.testing.assert_array_equal(again["target"], target[rows])
+
+
+@pytest.mark.parametrize("stride", [1, 7])
+def test_deviations_are_those_of_the_training_stretch_however_windows_are_cut(
+    tmp_path, frame, small_parts, monkeypatch, stride
+):
+    monkeypatch.setattr(series, "PART_STEPS", 13)
+    frame["wind"] = 1e4 + frame["wind"]
+    frame["off"] = 0.1
+    path = tmp_path / "a.csv"
+    frame.to_csv(path, index=False)
+    keys = {"kind": "time_series", "path": str(path), "time": "when", "look_back": 8, "horizon": 3, "stride": stride}
+    targets, borders = ("wind", "load", "off"), {"by": "time", "borders": (120, 160)}
+    _, source, _ = read_whole(tmp_path, **keys, targets=targets, split=borders)
+    train = frame[list(targets)].astype(np.float32).astype(np.float64)[:120]
+    scaler = StandardScaler().fit(train.to_numpy())
+    assert source.attributes["target_deviations"] == pytest.approx(scaler.scale_.tolist(), rel=1e-9)
+    assert source.attributes["target_deviations"][2] == 1
+    assert source.attributes["num_train_steps"] == 120
+    _, source, _ = read_whole(tmp_path, **keys, targets=("load",), split={"train": 0.5, "validation": 0.3, "test": 0.2})
+    half = frame["load"].to_numpy()[: STEPS // 2].std()
+    assert source.attributes["target_deviations"] == pytest.approx([half], rel=1e-6)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -323,14 +323,14 @@ MISTAKES = {
     "noise on codes": (
         "name: x\ndatasets: {plays: {kind: text_stream, path: configs/data/plays.txt, context: 20}}\n"
         "models: [{kind: rnn}]\nevaluation:\n  corruption: {noise: [0.1]}  # here\n",
-        "evaluation.corruption",
-        ["dense measurements only", "rnn reads codes (dataset plays, features raw)"],
+        "evaluation.corruption.noise",
+        ["needs a model that reads dense measurements", "rnn reads codes (dataset plays, features raw)"],
     ),
     "noise on sequences": (
         "name: x\ndatasets: {sines: {kind: synthetic_sequences}}\n"
         "models: [{kind: rnn}]\nevaluation:\n  corruption: {noise: [0.1]}  # here\n",
-        "evaluation.corruption",
-        ["dense measurements only", "rnn reads ragged inputs (dataset sines, features raw)"],
+        "evaluation.corruption.noise",
+        ["needs a model that reads dense measurements", "rnn reads ragged inputs (dataset sines, features raw)"],
     ),
     "no noise": (
         f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: [0]}}  # here\n",
@@ -339,8 +339,8 @@ MISTAKES = {
     ),
     "noise of no strength": (
         f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: []}}  # here\n",
-        "evaluation.corruption",
-        ["noise is empty"],
+        "evaluation.corruption.noise",
+        ["is empty; give at least one strength"],
     ),
     "no samples to explain": (
         f"{DIGITS}{FNN}evaluation:\n  attributions: {{samples: 0}}  # here\n",
@@ -359,8 +359,39 @@ MISTAKES = {
     ),
     "noise twice": (
         f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: [0.1, 0.1]}}  # here\n",
+        "evaluation.corruption.noise",
+        ["has 0.1 twice"],
+    ),
+    "noise without end": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: [.inf]}}  # here\n",
+        "evaluation.corruption.noise[0]",
+        ["finite number"],
+    ),
+    "all that there is is missing": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{missing: [0.5, 1]}}  # here\n",
+        "evaluation.corruption.missing[1]",
+        ["less than 1"],
+    ),
+    "negative contrast": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{contrast: [-0.5]}}  # here\n",
+        "evaluation.corruption.contrast[0]",
+        ["greater than 0"],
+    ),
+    "unknown corruption": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{blurr: [1]}}  # here\n",
+        "evaluation.corruption.blurr",
+        ["unknown key", "blur, contrast, missing, noise", "did you mean 'blur'"],
+    ),
+    "corruption of nothing": (
+        f"{DIGITS}{FNN}evaluation:\n  corruption: {{}}  # here\n",
         "evaluation.corruption",
-        ["noise has 0.1 twice"],
+        ["is empty", "blur, contrast, missing, noise"],
+    ),
+    "blur of what has no neighbours": (
+        "name: x\ndatasets: {tumours: {kind: breast_cancer}}\n"
+        "models: [{kind: linear}]\nevaluation:\n  corruption: {noise: [1], blur: [1]}  # here\n",
+        "evaluation.corruption.blur",
+        ["reads images or sequences", "linear reads flat features (dataset tumours, features raw)"],
     ),
     "model name twice": (
         f"{DIGITS}models:\n  - {{kind: fnn}}\n  - {{kind: fnn, hidden: [3]}}  # here\n",

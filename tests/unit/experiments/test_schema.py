@@ -91,6 +91,8 @@ BOTH_REFUSE = {
     "chanels": changed("models", 1, "chanels", to=[3]),
     "epohcs": changed("training", "epohcs", to=3),
     "boostrap": changed("evaluation", "boostrap", to=3),
+    "blurr": changed("evaluation", "corruption", to={"blurr": [1]}),
+    "evaluation.corruption.missing.0: 1 ": changed("evaluation", "corruption", to={"missing": [1]}),
     "gird": changed("models", 1, "sweep", to={"gird": {"epochs": [1]}}),
     "sed": changed(
         "models", 1, "sweep", to={"random": {"samples": 1, "sed": 2, "parameters": {"epochs": {"choice": [1]}}}}

@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as arrays
 from headrace.figures.aggregates import Aggregate, aggregate, draw_profile, mean_ranks
 from headrace.figures.comparisons import compare
 from headrace.figures.theme import draw_svg
+from headrace.findings.results import MetricValue, Results, RunResult
 from headrace.reporting.report import render
-from headrace.reporting.results import MetricValue, Results, RunResult
 from sample_results import HOSTILE, exact_runs, make_dataset, make_results, quickstart, three_datasets, two_datasets
 
 VALUES = {
@@ -120,10 +120,12 @@ def test_models_without_a_result_everywhere_are_named_and_left_out() -> None:
     assert "classification over 3 datasets" in section
 
 
-def test_a_seed_that_was_run_twice_leaves_its_model_out() -> None:
+def test_a_seed_that_was_run_twice_counts_once_or_leaves_its_model_out() -> None:
     runs = runs_of(VALUES)
     twice = next(run for run in runs if (run.dataset, run.model, run.seed) == ("wine", "cnn", 0))
-    found = only([*runs, dataclasses.replace(twice, id="again")])
+    assert only([*runs, dataclasses.replace(twice, id="again")]) == only(runs)
+    other = dataclasses.replace(twice, id="other", metrics=[MetricValue("accuracy", "test", 0.1, 0, 1)])
+    found = only([*runs, other])
     assert found.left_out == (("cnn", "nothing to sum up on wine"),)
     assert {standing.model for standing in found.standings} == {"fnn", "linear"}
 

@@ -6,9 +6,9 @@ import dataclasses
 import math
 
 from headrace.figures.answers import answer, find_problems
-from headrace.figures.charts import draw_seeds
 from headrace.figures.comparisons import compare
-from headrace.reporting.results import MetricValue, ReferenceResult, RunResult
+from headrace.figures.seeds import draw_seeds
+from headrace.findings.results import MetricValue, ReferenceResult, RunResult
 from sample_results import broken_quickstart, exact_runs, make_results, only, two_datasets
 
 
@@ -52,6 +52,10 @@ def test_overlapping_intervals_give_no_clear_difference():
     said = answer(only(runs))
     assert not said.is_clear
     assert said.headline == "No clear difference between cnn and fnn."
+    assert said.sentences[1] == "The 95 % intervals over the seeds of cnn and of fnn overlap."
+    said = answer(only([*runs, *exact_runs("rnn", [0.91, 0.94, 0.96])]))
+    assert said.headline == "No clear difference between cnn, fnn and rnn."
+    assert said.sentences[1] == "The 95 % intervals over the seeds of fnn and rnn overlap that of cnn."
 
 
 def test_one_seed_gives_no_clear_difference():
@@ -85,7 +89,7 @@ def test_failed_and_missing_runs_are_problems_and_count_against_the_seeds():
     results = broken_quickstart()
     comparisons = compare(results)
     problems = find_problems(results, comparisons)
-    assert problems == ["Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13."]
+    assert problems == ["Of 15 runs, 1 failed and 1 is not begun: every number here rests on the other 13."]
     assert "over 2 of 3 seeds" in answer(comparisons[0]).sentences[0]
 
 
@@ -102,6 +106,33 @@ def test_values_that_are_not_numbers_are_problems_and_never_win():
 def test_a_seed_that_counts_twice_is_a_problem():
     runs = exact_runs("fnn", [0.9]) * 2
     assert any("more than once" in problem for problem in find_problems(make_results(runs, []), [only(runs)]))
+    comparison = only([*runs, *exact_runs("cnn", [0.8])])
+    ranking = "fnn has the best mean accuracy, 0.9000 with 1 seed; cnn comes next with 0.8000 with 1 seed."
+    assert answer(comparison).sentences[0] == ranking
+
+
+def test_of_runs_that_disagree_no_mean_is_told():
+    twice = [*exact_runs("fnn", [0.9, 0.92]), *exact_runs("fnn", [0.1])]
+    mixed = exact_runs("rnn", [0.99, 0.98])
+    mixed[1] = dataclasses.replace(mixed[1], parameters={**mixed[1].parameters, "width": 3})
+    comparison = only([*twice, *mixed, *exact_runs("cnn", [0.8, 0.81])])
+    assert list(comparison.best) == ["cnn"]
+    for candidate in comparison.candidates:
+        summary = candidate.summary("accuracy", "test")
+        assert (summary.count, math.isnan(summary.mean)) == ((2, False) if candidate.model == "cnn" else (0, True))
+    said = answer(comparison)
+    assert said.headline == "cnn is the only model that can be ranked."
+    why = "fnn (seeds whose runs do not say the same: 0); rnn (runs with different settings: width)"
+    assert f"Not ranked: {why}." in said.sentences
+    assert answer(only(twice)).headline == "No answer: it is not known which runs count."
+
+
+def test_a_model_that_was_named_twice_is_a_problem():
+    runs = exact_runs("fnn", [0.9, 0.8])
+    results = make_results([*runs, *(dataclasses.replace(run, model="other") for run in runs)], [])
+    assert find_problems(results, compare(results)) == [
+        "fnn and other on digits are the same runs, and each is ranked by itself."
+    ]
 
 
 def test_nothing_finished_is_no_answer():
@@ -126,7 +157,7 @@ def test_a_model_no_better_than_a_constant_is_no_answer():
         said = beside(runs, most_frequent=value, nearest_neighbour=0.3)
         assert said.headline == "No model is better than always predicting the most frequent class."
         assert not said.is_clear
-        assert said.sentences[:2] == (f"That alone reaches {value:.3f} in accuracy.", "fnn is best.")
+        assert said.sentences[:2] == (f"That alone reaches {value:.3f} in accuracy.", "Among the models: fnn is best.")
 
 
 def test_a_model_is_held_against_the_best_of_what_needs_no_training():
@@ -135,7 +166,8 @@ def test_a_model_is_held_against_the_best_of_what_needs_no_training():
     assert said.headline == "fnn is best."
     assert said.is_clear
     assert said.sentences[-1] == (
-        "fnn is better than copying the class of the nearest training sample, which reaches 0.900 without training."
+        "On these 750 test samples, fnn is better than copying the class of the nearest training sample, which reaches "
+        "0.900 without training."
     )
     assert "fnn is not clearly better than copying" in beside(runs, nearest_neighbour=0.975).sentences[-1]
 

@@ -13,9 +13,9 @@ from headrace.experiments.config import Training
 from headrace.figures.cards import Card, choose_run, make_cards
 from headrace.figures.comparisons import compare
 from headrace.figures.numbers import format_number
+from headrace.findings.kinds import describe_family
+from headrace.findings.results import MetricValue, Results
 from headrace.registry import list_kinds
-from headrace.reporting.gathering import describe_family
-from headrace.reporting.results import MetricValue, Results
 from sample_results import (
     broken_quickstart,
     exact_runs,
@@ -189,7 +189,7 @@ def test_limits_are_said_plainly():
 
 def test_seeds_that_did_not_finish_are_named():
     facts = facts_of(broken_quickstart(), "digits: cnn")
-    assert facts["seeds"] == "0, 1, 2; not finished: 1 (missing)"
+    assert facts["seeds"] == "0, 1, 2; not finished: 1 (not begun)"
 
 
 def test_a_model_without_a_result_has_a_card_that_says_so():
@@ -202,7 +202,7 @@ def test_a_model_without_a_result_has_a_card_that_says_so():
 
 
 def test_a_sweep_without_a_result_does_not_call_a_point_the_best():
-    nothing = {"status": "missing", "metrics": (), "confusion": None, "seconds": None}
+    nothing = {"status": "not begun", "metrics": (), "confusion": None, "seconds": None}
     runs = [make_run("fnn", 0, {"accuracy": 0.9}, point={"hidden": size}, **nothing) for size in (4, 8)]
     facts = facts_of(make_results(runs, []), "digits: fnn (hidden=4)")
     assert facts["setting"] == "hidden=4; the first of 2, none of which has a result"

@@ -17,20 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headrace.figures.charts import (
-    MAX_SEED_ROWS,
-    draw_curves,
-    draw_seeds,
-    select_shown,
-)
-from headrace.figures.comparisons import compare
+from headrace.figures import charts
+from headrace.figures.charts import draw_curves
+from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, compare
 from headrace.figures.confusions import draw_confusion, sum_confusions
 from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
 from headrace.figures.images import encode_levels, encode_png, join_images
-from headrace.figures.numbers import format_bytes, format_mean, format_number, format_seconds
+from headrace.figures.numbers import format_alike, format_bytes, format_mean, format_number, format_seconds
+from headrace.figures.seeds import MAX_SEED_ROWS, draw_seeds, select_shown
 from headrace.figures.theme import Spec, assign_colours, draw_svg
+from headrace.findings.results import Results
+from headrace.judging import metrics as judging_metrics
+from headrace.judging.metrics import EXTRA, METRICS
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 from headrace.sections import confusions
 from headrace.sections.base import Page
 from sample_results import (
@@ -39,6 +38,7 @@ from sample_results import (
     broken_quickstart,
     exact_runs,
     hostile,
+    make_results,
     make_run,
     make_trace,
     oddities,
@@ -122,6 +122,19 @@ def test_panels_of_one_dataset_share_the_loss_axis():
     specs = draw_curves(comparison, assign_colours([candidate.name for candidate in comparison.candidates]))
     domains = {str(spec["layer"][0]["encoding"]["y"]["scale"]["domain"]) for spec in specs.values()}
     assert len(domains) == 1
+
+
+def test_of_many_models_the_curves_of_the_best_are_drawn():
+    runs = [run for place in range(charts.MAX_PANELS + 3) for run in exact_runs(f"m{place}", [place / 100])]
+    failed = dataclasses.replace(runs[0], model="broken", id="broken", status="failed", metrics=())
+    comparison = only([failed, *runs])
+    specs = draw_curves(comparison, assign_colours([candidate.name for candidate in comparison.candidates]))
+    assert list(specs) == [f"m{place}" for place in range(3, charts.MAX_PANELS + 3)]
+    page = " ".join(render(make_results([failed, *runs], [])).split())
+    assert f"The best {charts.MAX_PANELS} of {charts.MAX_PANELS + 4} models are drawn." in page
+    # Of a few models all are, those without a result too.
+    few = only([failed, *runs[:2]])
+    assert list(draw_curves(few, dict.fromkeys(["broken", "m0", "m1"], "#000000"))) == ["broken", "m0", "m1"]
 
 
 def test_losses_that_are_not_finite_leave_gaps():
@@ -394,3 +407,28 @@ def test_a_matrix_of_too_many_classes_is_not_drawn_and_the_page_says_so():
     assert "101 classes are too many for matrices" in page
     context = confusions.describe(Page(dataclasses.replace(results, runs=runs)))
     assert context["figures"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "expected"),
+    [
+        (0.098421, "0.088", "0.098"),
+        (144.56, "144.0", "144.6"),
+        (-0.08091, "0.8689", "-0.0809"),
+        (12.0, "14", "12.00"),
+        (0.00044, "0.950", "0.00044"),
+        (0.0, "0.950", "0.000"),
+        (3.2e-7, "1.200e-06", "3.200e-07"),
+        (math.nan, "0.95", "nan"),
+        (0.5, "inf", "0.5000"),
+    ],
+)
+def test_numbers_beside_a_mean_have_its_decimals(value, shown, expected):
+    assert format_alike(value, shown) == expected
+
+
+def test_every_metric_has_a_direction():
+    names = {name for table in (METRICS, EXTRA) for metrics in table.values() for name in metrics}
+    assert names == LOWER_IS_BETTER | HIGHER_IS_BETTER
+    assert HIGHER_IS_BETTER == judging_metrics.HIGHER_IS_BETTER
+    assert not LOWER_IS_BETTER & HIGHER_IS_BETTER

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import io
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from headrace.figures import files
 from headrace.figures.comparisons import compare
-from headrace.figures.files import Figure, list_figures, name_figures, tabulate, write_figures
+from headrace.figures.files import Figure, Picture, list_figures, name_figures, tabulate, write_figures
+from headrace.findings.results import Results
 from headrace.provenance.fingerprints import PACKAGE
 from headrace.reporting.report import compose
-from headrace.reporting.results import Results
+from headrace.sections.base import Page
 from sample_explanations import explained_quickstart, explained_series, explained_tables, hostile_explanations
 from sample_results import hostile, oddities, quickstart, ranked, three_datasets, two_datasets, unconverged
 
@@ -30,6 +32,8 @@ QUICKSTART = [
     *(f"curves-digits-{model}" for model in ("fnn", "cnn", "rnn", "vae")),
     *(f"confusions-digits-{model}" for model in ("cnn", "fnn", "rnn")),
 ]
+PICTURES = [f"reconstructions-digits-vae-{what}" for what in ("reconstructions", "traversals")]
+XLINK = "http://www.w3.org/1999/xlink"
 SPEC = {"description": "A chart.", "datasets": {"rows": [{"x": 1.5}]}}
 
 
@@ -52,7 +56,7 @@ def scaled() -> Results:
     return dataclasses.replace(quickstart(), scaling=said)
 
 
-composed = functools.cache(lambda make: compose(make()))
+composed = functools.cache(lambda make: compose(Page(make())))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -67,18 +71,22 @@ EXPLAINED = [explained_quickstart, explained_tables, explained_series, hostile_e
 )
 def test_every_chart_of_the_page_is_there(make):
     report = composed(make)
-    charts = report.page.count('<script type="application/json">')
-    assert len(report.figures) == len(name_figures(report.figures)) == charts > 0
-    for figure in report.figures:
-        assert figure.spec["description"]
+    charts = [figure for figure in report.figures if isinstance(figure, Figure)]
+    pictures = [figure for figure in report.figures if isinstance(figure, Picture)]
+    assert len(name_figures(report.figures)) == len(report.figures)
+    assert len(charts) == report.page.count('<script type="application/json">') > 0
+    assert sum(len(picture.strips) for picture in pictures) == report.page.count('<img src="data:')
+    assert all(figure.spec["description"] for figure in charts)
+    assert all(picture.caption for picture in pictures)
 
 
 def test_names_say_section_dataset_and_model(tmp_path):
     written = write_figures(composed(quickstart).figures, tmp_path)
-    assert [each["name"] for each in written] == QUICKSTART
+    assert [each["name"] for each in written] == QUICKSTART + PICTURES
     assert {path.name for path in tmp_path.iterdir()} == {
         "figures.json",
         *(f"{name}{suffix}" for name in QUICKSTART for suffix in (".svg", ".csv")),
+        *(f"{name}.svg" for name in PICTURES),
     }
     assert list_figures(tmp_path) == written
     first = written[0]
@@ -97,12 +105,27 @@ def test_drawings_are_svg_and_the_same_every_time(tmp_path, real_drawings):
     assert len(drawn) < 20_000
 
 
+def test_pictures_hold_the_images_of_the_page_and_their_labels(tmp_path):
+    report = composed(quickstart)
+    write_figures([figure for figure in report.figures if isinstance(figure, Picture)], tmp_path)
+    for name, labels in zip(PICTURES, (["input", "output"], ["dimension 6", "2.50 nats"]), strict=True):
+        root = ElementTree.fromstring((tmp_path / f"{name}.svg").read_text())
+        images = [element.get(f"{{{XLINK}}}href") for element in root.iter() if element.tag.endswith("image")]
+        assert images
+        assert all(f'src="{image}"' in report.page for image in images)
+        texts = [element.text for element in root.iter() if element.tag.endswith("text")]
+        assert texts[:2] == labels
+        assert "run vae-digits-s0-" in root.get("aria-label")
+
+
 def test_hostile_words_stay_text(tmp_path, real_drawings):
     figures = [figure for figure in composed(hostile).figures if figure.section != "curves"][::2]
     for each in write_figures(figures, tmp_path):
         root = ElementTree.fromstring((tmp_path / each["files"][0]).read_text())
         tags = {element.tag.rpartition("}")[2] for element in root.iter()}
-        assert not tags & {"script", "img", "image", "a", "foreignObject"}
+        assert not tags & {"script", "img", "a", "foreignObject"}
+        links = [value for element in root.iter() for name, value in element.attrib.items() if name.endswith("href")]
+        assert all(link.startswith("data:image/png;base64,") for link in links)
         assert not [name for element in root.iter() for name in element.attrib if name.startswith("on")]
 
 
@@ -214,7 +237,8 @@ def test_any_row_is_kept(rows):
 
 
 def test_every_section_with_charts_has_a_caption_in_the_report_of_snakemake():
-    sections = {path.stem for path in (PACKAGE / "sections").glob("*.py") if '"figures"' in path.read_text()}
+    with_files = re.compile('"(figures|pictures)"')
+    sections = {path.stem for path in (PACKAGE / "sections").glob("*.py") if with_files.search(path.read_text())}
     captions = (PACKAGE.parent / "report" / "figures.rst").read_text()
     assert {section for section in sections - {"base"} if f'"{section}": "' not in captions} == set()
     assert len(sections) > 8

@@ -7,8 +7,8 @@ import pytest
 
 from headrace.figures.latents import MAX_CLASSES, MAX_PANELS, draw_map
 from headrace.figures.theme import draw_svg
+from headrace.findings.results import LatentMap
 from headrace.reporting.report import render
-from headrace.reporting.results import LatentMap
 from sample_results import DIGITS, HOSTILE, quickstart
 
 
@@ -27,7 +27,7 @@ def test_every_sample_is_a_dot_of_its_class():
     encoding = spec["layer"][0]["encoding"]
     scales = zip(encoding["color"]["scale"]["range"], encoding["shape"]["scale"]["range"], strict=True)
     assert len(set(scales)) == 10
-    assert "axis 1, 40% of the variance" in draw_svg(spec)
+    assert "axis 1, 40\u00a0% of the variance" in draw_svg(spec)
 
 
 @pytest.mark.parametrize("names", [(), tuple(f"class {number}" for number in range(MAX_CLASSES + 1))])

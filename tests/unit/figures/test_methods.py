@@ -6,28 +6,35 @@ import dataclasses
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headrace.figures import methods
 from headrace.figures.citations import FILE, read_citations
 from headrace.figures.methods import Methods
+from headrace.findings.results import Results
+from headrace.judging.group_metrics import score_classes_by_group
 from headrace.registry import list_kinds, load_kind
-from headrace.reporting.results import Results
 from headrace.sections import methods as section
 from headrace.sections.base import Page
 from sample_explanations import explained_quickstart
 from sample_results import (
     HOSTILE,
     broken_quickstart,
+    corrupted_quickstart,
+    forecasts,
     hostile,
     make_dataset,
+    make_references,
     make_results,
     make_run,
     oddities,
     quickstart,
+    quickstart_runs,
     three_datasets,
     two_datasets,
     unconverged,
+    without_resamples,
 )
 
 
@@ -89,7 +96,7 @@ def test_a_regression_has_no_word_of_a_classification():
 
 
 def test_only_what_was_used_is_cited():
-    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "dropout"}
+    plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "paired", "dropout"}
     assert keys_of(two_datasets()) == plain
     assert keys_of(quickstart()) == {*plain, "convolutions", "gru", "vae", "ece"}
 
@@ -150,6 +157,59 @@ def test_what_did_not_finish_is_said():
     assert "Of 15 runs 2 did not finish and are left out." in text_of(broken_quickstart())
 
 
+def test_one_that_did_not_finish_is_one():
+    runs = quickstart_runs()
+    runs[4] = dataclasses.replace(runs[4], status="failed", metrics=(), confusion=None)
+    assert "Of 15 runs 1 did not finish and is left out." in text_of(dataclasses.replace(quickstart(), runs=runs))
+
+
+def test_what_needs_no_training_is_told_where_it_was_judged():
+    text = text_of(dataclasses.replace(quickstart(), references=make_references()))
+    assert (
+        "What needs no training (most frequent class and nearest neighbour) was judged on the same samples as the "
+        "models." in text
+    )
+    assert "needs no training" not in text_of(quickstart())
+
+
+def test_inputs_that_were_made_worse_are_told_with_their_source():
+    text = text_of(corrupted_quickstart())
+    assert (
+        "On digits (classification) models were judged on test inputs made worse too, behind all preprocessing, by "
+        "noise of strength 0.1 and 0.5 (standard deviations of each input) and blur of strength 0.1 and 0.5 (standard "
+        "deviation in pixels) (Hendrycks and Dietterich 2019)." in text
+    )
+    assert text.count("made worse") == 1
+    assert "corruptions" in keys_of(corrupted_quickstart())
+    assert "made worse" not in text_of(quickstart())
+
+
+def test_groups_are_told_where_a_dataset_names_some():
+    samples = 90
+    target, group = np.arange(samples) % 2, np.arange(samples) % 3
+    scores = score_classes_by_group("site", ("a", "b", "c"), group, target, target, 2)
+    run = dataclasses.replace(make_run("fnn", 0, {"accuracy": 0.9}), groups=scores)
+    results = make_results([run], quickstart().datasets)
+    assert (
+        "On digits (classification) scores were told apart by site, of which there are 3, and the largest difference "
+        "between two groups is reported as accuracy gap, demographic parity difference and equalized odds difference "
+        "(Hardt et al. 2016)." in text_of(results)
+    )
+    assert "odds" in keys_of(results)
+
+
+def test_the_probability_of_improvement_is_told_where_there_is_a_baseline():
+    assert "The probability of improvement is the share of pairs" in text_of(quickstart())
+    assert "probability of improvement" not in text_of(dataclasses.replace(quickstart(), baseline=None))
+
+
+def test_software_is_that_of_the_artifacts_and_not_of_the_report():
+    results = dataclasses.replace(quickstart(), versions={"torch": "99.9"})
+    assert "PyTorch 2.13.0 (Paszke et al. 2019)" in text_of(results)
+    assert "99.9" not in text_of(results)
+    assert "Software" not in text_of(dataclasses.replace(results, environments=(), steps=()))
+
+
 def test_models_over_several_datasets_are_told():
     text = text_of(three_datasets())
     assert (
@@ -189,7 +249,7 @@ def test_every_source_is_an_entry_of_its_own():
     citations = read_citations()
     assert len(citations) == text.count("\n@") + 1 == len({citation.words for citation in citations.values()})
     for key, citation in citations.items():
-        assert re.match(rf"@(article|inproceedings){{{key},\n", citation.bibtex)
+        assert re.match(rf"@(article|book|inproceedings){{{key},\n", citation.bibtex)
         assert citation.bibtex.count("{") == citation.bibtex.count("}")
         assert "cited" not in citation.bibtex
         year, *_ = re.findall(r"year = {(\d{4})}", citation.bibtex)
@@ -228,3 +288,50 @@ def test_a_test_by_random_flips_is_not_called_exact():
     assert "flips" in keys_of(results)
     few = dataclasses.replace(results, runs=[run for run in runs if run.seed < 6])
     assert "An exact test by flipped signs" in text_of(few)
+
+
+def test_a_claim_over_the_samples_and_basic_intervals_are_told_where_there_are_any():
+    results = dataclasses.replace(quickstart(), evaluation={"bootstrap": 1000, "confidence": 0.95})
+    text = text_of(results)
+    assert "resamples of the samples of a split (Efron 1979), and basic ones of ece and macro_f1." in text
+    assert (
+        "A difference is claimed where it also keeps its sign over the test samples, by the 95 % interval of a paired "
+        "bootstrap (Koehn 2004) of the means over the seeds." in text
+    )
+    without = dataclasses.replace(results, runs=without_resamples(results.runs))
+    assert "paired bootstrap" not in text_of(without)
+    assert "basic" not in text_of(two_datasets())
+
+
+def many_models(rates: list[float], **changes: Any) -> Results:
+    """One model for every learning rate."""
+    runs = [make_run("fnn", 0, {"accuracy": 0.9}, model=f"m{i}", id=f"m{i}") for i in range(len(rates))]
+    return make_results(
+        [
+            dataclasses.replace(run, parameters={**run.parameters, "learning_rate": rate, **changes})
+            for run, rate in zip(runs, rates, strict=True)
+        ],
+        quickstart().datasets,
+    )
+
+
+def test_models_of_which_there_is_the_same_to_say_share_a_sentence():
+    text = text_of(many_models([0.001, 0.002, 0.001]))
+    assert "On digits (classification), m0, m1 and m2 are of kind fnn: fully connected layers" in text
+    assert (
+        "All models were trained with adam (Kingma and Ba 2015) at learning rates of 0.001 (m0 and m2) and 0.002 (m1)"
+        in text
+    )
+    text = text_of(many_models([0.001 * (i + 1) for i in range(60)]))
+    assert text.count("of kind fnn") == 1
+    assert "m0, m1, m2, m3, m4, m5, m6, m7 and 52 others are of kind fnn" in text
+    assert "at 60 learning rates from 0.001 to 0.06 and batches of 128 samples" in text
+    assert len(text) < 2500
+
+
+def test_units_of_forecasts_are_told_where_there_are_some():
+    text = text_of(forecasts())
+    assert "counts errors in standard deviations of each predicted column over training" in text
+    assert "smaller than that of repeating the last value (Hyndman and Athanasopoulos 2021)." in text
+    assert "repeating the last value" not in text_of(forecasts(["skill"]))
+    assert "standard deviations of each predicted" not in text_of(two_datasets())

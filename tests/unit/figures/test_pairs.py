@@ -11,10 +11,10 @@ from scipy import stats
 
 from headrace.figures.comparisons import compare
 from headrace.figures.pairs import Pair, judge, pair_with, probability_of_improvement
+from headrace.findings.results import Results
 from headrace.judging.significance import NOTHING
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
-from sample_results import make_run, quickstart
+from sample_results import make_run, quickstart, with_resamples
 
 VALUES = st.dictionaries(st.integers(0, 20), st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.9]), min_size=1, max_size=9)
 
@@ -26,7 +26,7 @@ def with_values(by_model: dict[str, list[float]], metric: str = "accuracy") -> R
         for seed, value in enumerate(values):
             run = make_run(model, seed, {"accuracy": 0.9})
             told = [dataclasses.replace(m, metric=metric, value=value) for m in run.metrics if m.metric == "accuracy"]
-            runs.append(dataclasses.replace(run, metrics=told))
+            runs.append(with_resamples(dataclasses.replace(run, metrics=told)))
     return dataclasses.replace(quickstart(), runs=runs)
 
 
@@ -73,7 +73,10 @@ def test_the_page_says_what_three_seeds_can_never_claim() -> None:
         assert cell in section
     runs = [run for run in results.runs if (run.model, run.seed) != ("cnn", 2)]
     page = render(dataclasses.replace(results, runs=runs, baseline="fnn"))
-    assert "<i>g</i> 5." in page
+    assert "<td>2 of 3 in pairs</td>" in page
+    runs = [dataclasses.replace(run, seed=run.seed + 7 * (run.model == "cnn")) for run in results.runs]
+    page = render(dataclasses.replace(results, runs=runs, baseline="fnn"))
+    assert "<i>g</i> 7.1" in page
     assert "<td>not in pairs</td>" in page
 
 
@@ -93,15 +96,16 @@ def test_without_a_baseline_that_has_results_nothing_is_compared(baseline) -> No
 def test_one_seed_a_seed_twice_and_equal_values_are_said() -> None:
     assert "one seed cannot tell" in pairs({"fnn": [0.9], "cnn": [0.95]})["cnn"].sentence
     assert "the same, seed by seed" in pairs({"fnn": [0.9, 0.8], "cnn": [0.9, 0.8]})["cnn"].sentence
-    assert "no chance in it" in pairs({"fnn": [0.9, 0.9], "cnn": [0.8, 0.8]})["cnn"].sentence
+    assert "neither has a spread" in pairs({"fnn": [0.9, 0.9], "cnn": [0.8, 0.8]})["cnn"].sentence
     # A run that failed leaves other seeds, and a model without chance in it the same values.
     assert "the same for every seed" in pairs({"fnn": [0.9, 0.9, 0.9], "cnn": [0.9, 0.9]})["cnn"].sentence
     results = with_values({"fnn": [0.9, 0.8], "cnn": [0.9, 0.7]})
     twice = [dataclasses.replace(run, seed=0) if run.model == "cnn" else run for run in results.runs]
     (comparison,) = compare(dataclasses.replace(results, runs=twice))
-    (pair,) = pair_with(comparison, "fnn")
-    assert "cannot be compared" in pair.sentence
-    assert math.isnan(pair.probability)
+    assert pair_with(comparison, "fnn") == []
+    same = [*results.runs, next(run for run in results.runs if run.model == "cnn")]
+    (comparison,) = compare(dataclasses.replace(results, runs=same))
+    assert pair_with(comparison, "fnn")[0].most_seeds == 2
 
 
 def test_of_a_metric_without_a_direction_it_is_said_which_is_larger() -> None:

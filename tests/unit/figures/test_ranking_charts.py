@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 
 from headrace.figures import ranking
 from headrace.figures.classes import MAX_CLASSES, score_classes, tabulate_classes
-from headrace.figures.comparisons import compare
+from headrace.figures.comparisons import compare, find_metric
+from headrace.figures.numbers import format_mean
 from headrace.figures.ranking import MAX_DRAWN, MAX_PANELS, draw_reliability, draw_tradeoffs
 from headrace.figures.theme import assign_colours
+from headrace.findings.results import MetricValue, Results
+from headrace.judging.calibration import measure_reliability
 from headrace.judging.metrics import confusion
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 from headrace.sections import calibration, classes
 from headrace.sections import ranking as tradeoffs
 from headrace.sections.base import Page
-from sample_results import HOSTILE, make_dataset, make_results, quickstart, ranked
+from sample_results import HOSTILE, exact_runs, make_dataset, make_results, quickstart, ranked
 
 
 def many(num_models: int, num_seeds: int) -> Results:
@@ -75,10 +77,40 @@ def test_sections_are_there_where_there_is_something_to_say() -> None:
     assert said is not None
     (comparison,) = said["comparisons"]
     assert [panel["name"] for panel in comparison["panels"]] == ["cnn", "fnn (learning_rate=0.001)", "rnn"]
-    every = [[run.reliability for run in ranked().runs if run.model == model] for model in ("cnn", "rnn")]
-    expected = [float(np.mean([each.ece for each in seeds])) for seeds in every]
-    # Bins of all seeds together are closer to the line than those of one, by chance.
-    assert [comparison["panels"][i]["ece"] for i in (0, 2)] == pytest.approx(expected, abs=0.02)
+    every = [[run for run in ranked().runs if run.model == model] for model in ("cnn", "rnn")]
+    errors = [[find_metric(run, "ece", "test").value for run in seeds] for seeds in every]
+    expected = [" ± ".join(format_mean(np.mean(seeds), np.std(seeds, ddof=1))) for seeds in errors]
+    assert [comparison["panels"][i]["ece"] for i in (0, 2)] == expected
+
+
+def test_seeds_whose_errors_cancel_each_other_are_not_called_calibrated() -> None:
+    target, found = np.array([0, 1] * 50), []
+    for wrong in (np.zeros(100, dtype=bool), np.arange(100) < 40):
+        # Confident in 0.8: right in all samples with one seed, in 0.6 of them with the other.
+        chances = np.where((target[:, None] == np.arange(2)) ^ wrong[:, None], 0.8, 0.2)
+        found.append(measure_reliability(target, chances))
+    assert ranking.Reliability.pool(found).ece == pytest.approx(0)
+    runs = [
+        dataclasses.replace(
+            run, reliability=found[run.seed], metrics=[*run.metrics, MetricValue("ece", "test", 0.2, 0.1, 0.3)]
+        )
+        for run in exact_runs("cnn", [1.0, 0.6])
+    ]
+    said = calibration.describe(Page(make_results(runs, [make_dataset("digits", "x", ("classification",), 5000)])))
+    assert said is not None
+    assert said["comparisons"][0]["panels"][0]["ece"] == "0.2000 ± 0"
+
+
+def test_classifiers_without_curves_say_why() -> None:
+    for num_classes, absent, words in (
+        (21, 0, "21 classes are too many"),
+        (3, 1, "Not defined: a class has no sample"),
+    ):
+        counts = np.eye(num_classes, dtype=int)
+        counts[:absent] = 0
+        runs = [dataclasses.replace(run, confusion=counts) for run in exact_runs("cnn", [0.9, 0.8])]
+        page = render(make_results(runs, [make_dataset("digits", "x", ("classification",), 5000)]))
+        assert words in page[page.index('<h2 id="ranking">') :]
 
 
 def test_hostile_names_do_not_leave_their_place() -> None:

@@ -8,10 +8,10 @@ import pytest
 import scipy.stats
 
 from headrace.figures.answers import find_problems
-from headrace.figures.spreads import Spread, describe_spread
+from headrace.figures.spreads import Spread, describe_spreads
+from headrace.findings.results import MetricValue, RunResult
 from headrace.reporting.report import render
-from headrace.reporting.results import MetricValue, RunResult
-from sample_results import broken_quickstart, exact_runs, make_dataset, make_results, only, quickstart
+from sample_results import broken_quickstart, exact_runs, make_dataset, make_references, make_results, only, quickstart
 
 VALUES = [0.91, 0.95, 0.89, 0.93, 0.97, 0.90, 0.96, 0.94]
 
@@ -19,13 +19,14 @@ VALUES = [0.91, 0.95, 0.89, 0.93, 0.97, 0.90, 0.96, 0.94]
 def spread_of(runs: list[RunResult]) -> Spread:
     """Return the statistics of the only candidate of some runs."""
     (candidate,) = only(runs).candidates
-    return describe_spread(candidate, "accuracy", "test")
+    (spread,) = describe_spreads([(candidate, "accuracy", "test")])
+    return spread
 
 
-def page_of(runs: list[RunResult]) -> str:
-    """Return the section of a report, in single spaces."""
+def page_of(runs: list[RunResult], section: str = "statistics") -> str:
+    """Return a section of a report, in single spaces."""
     page = render(make_results(runs, [make_dataset("digits", "mnist5k", ("classification",), 5000)]))
-    section = page[page.index('<section aria-labelledby="statistics">') :]
+    section = page[page.index(f'<section aria-labelledby="{section}">') :]
     return " ".join(section[: section.index("</section>")].split())
 
 
@@ -63,18 +64,34 @@ def test_chance_of_samples_is_kept_apart_from_that_of_seeds() -> None:
     assert '<td class="number">–</td>' in page_of(unknown)
 
 
-def test_a_seed_that_was_run_twice_is_a_problem_and_no_statistic() -> None:
+def test_runs_of_one_seed_that_disagree_are_a_problem_and_no_statistic() -> None:
     runs = [*exact_runs("fnn", [0.90, 0.92, 0.94]), *exact_runs("fnn", [0.10]), *exact_runs("cnn", [0.8, 0.81])]
-    (problem,) = problems_of(runs)
-    assert "counts the same seed more than once: 0." in problem
-    assert "The statistics leave it out" in problem
+    _, problem = problems_of(runs)
+    assert "has runs of the same seed that do not say the same: 0." in problem
+    assert "It has no mean and takes part in no comparison" in problem
     found = spread_of(runs[:4])
-    assert (found.doubt, found.count) == ("seeds that were run more than once: 0", 3)
+    assert (found.doubt, found.count) == ("seeds whose runs do not say the same: 0", 0)
     numbers = (found.summary.mean, found.mean.value, found.median.value, found.iqm.value, found.minimum)
     assert all(map(math.isnan, numbers))
     page = page_of(runs)
-    assert "left out:</span> seeds that were run more than once: 0" in page
+    assert "left out:</span> seeds whose runs do not say the same: 0" in page
+    assert '<span class="short">0 of 3</span>' in page
+    table = page_of(runs, "results").split("</table>")[0]
+    assert '<data class="mean" value="nan">–</data><span class="seeds">' in table
+    for run in runs:
+        assert f">{run.metrics[0].value:.4f}</data>" in table
     assert page.count("bootstrap [") == 1
+
+
+def test_a_seed_that_was_run_twice_counts_once() -> None:
+    runs = exact_runs("fnn", [0.90, 0.92, 0.94])
+    twice = [*runs, dataclasses.replace(runs[0], id="again")]
+    (problem,) = problems_of(twice)
+    assert "has the same seed more than once: 0. The first finished run of each counts." in problem
+    once, found = spread_of(runs), spread_of(twice)
+    for name in ("doubt", "count", "summary", "mean", "median", "iqm", "minimum", "maximum", "sample_half_width"):
+        assert getattr(found, name) == getattr(once, name)
+    assert page_of(twice).replace("again", "") == page_of(runs)
 
 
 def test_runs_with_different_settings_are_a_problem_and_no_statistic() -> None:
@@ -100,6 +117,18 @@ def test_one_seed_has_values_and_no_intervals() -> None:
     assert (found.summary.mean, found.median.value, found.iqm.value) == (0.9, 0.9, 0.9)
     assert all(map(math.isnan, (found.summary.low, found.mean.low, found.median.high, found.iqm.low)))
     assert "bootstrap [" not in page_of(exact_runs("fnn", [0.9]))
+
+
+def test_what_needs_no_training_stands_below_the_models() -> None:
+    page = render(dataclasses.replace(quickstart(), references=make_references()))
+    section = page[page.index('<section aria-labelledby="statistics">') :]
+    rows = section[: section.index("</table>")].split("<tr")
+    assert "most frequent class" in rows[-2]
+    assert "nearest neighbour" in rows[-1]
+    (value,) = [m for m in make_references()[1].metrics if (m.metric, m.split) == ("accuracy", "test")]
+    half_width = (value.high - value.low) / 2
+    assert f'value="{value.value}"' in rows[-1]
+    assert f'<td class="number">{half_width:.3f}</td>' in rows[-1]
 
 
 def test_every_candidate_has_a_row_and_the_page_says_what_few_seeds_are_worth() -> None:

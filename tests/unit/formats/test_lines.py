@@ -82,8 +82,27 @@ def test_a_line_without_end_is_refused_before_memory_is_full(tmp_path, monkeypat
     monkeypatch.setattr(module, "PART_BYTES", 100)
     monkeypatch.setattr(module, "LONGEST_LINE_BYTES", 1000)
     (tmp_path / "a.txt").write_bytes(b"short\n" + b"x" * 5000)
-    with pytest.raises(InputError, match="line 2: is longer than"):
+    with pytest.raises(InputError, match=r"a\.txt: line 2: is longer than 0 MiB; allowed: lines of 0 MiB at most$"):
         list(read_parts(files_of(tmp_path / "a.txt")))
+    (tmp_path / "a.txt").write_bytes(b'short\n"' + b"x\n" * 5000)
+    with pytest.raises(InputError, match=r"line 2: is longer than 0 MiB, or a quote is never closed; allowed: "):
+        list(read_parts(files_of(tmp_path / "a.txt"), quoted=True))
+
+
+@given(st.text(alphabet="aé€𝄞\n", min_size=1, max_size=60), st.integers(1, 9), st.sampled_from(["utf-8", "utf-16-le"]))
+def test_torn_lines_end_between_characters(tmp_path_factory, text, size, encoding):
+    path = tmp_path_factory.mktemp("torn") / "a.txt"
+    path.write_bytes(text.encode(encoding))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PART_BYTES", size)
+        patch.setattr(module, "LONGEST_LINE_BYTES", 12)
+        parts = list(read_parts(files_of(path), torn=True))
+    # Bytes that are no UTF-8 are left as they are, for whoever decodes them to refuse.
+    assert b"".join(part.data for part in parts) == text.encode(encoding)
+    assert [part.first_line for part in parts] == [1 + path.read_bytes()[: part.start].count(b"\n") for part in parts]
+    if encoding == "utf-8":
+        assert "".join(part.data.decode() for part in parts) == text
+        assert all(len(part.data) < size + 12 for part in parts)
 
 
 def test_bytes_in_another_encoding_name_their_line():

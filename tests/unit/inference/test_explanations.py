@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from headrace.batching.batches import Split, open_split
+from headrace.findings.gathering import gather
+from headrace.findings.pictures import read_explanation
+from headrace.findings.results import Explanation
 from headrace.inference import explanations
 from headrace.inference.attributions import integrate_gradients
 from headrace.inference.explanations import LEVELS, MAX_SHOWN, MAX_SIDE, explain, pick_rows
@@ -27,9 +30,6 @@ from headrace.provenance.digests import PICTURES, artifact_digest
 from headrace.provenance.manifests import read_json, read_manifest
 from headrace.provenance.verification import verify_artifact
 from headrace.registry import restore
-from headrace.reporting.gathering import gather
-from headrace.reporting.pictures import read_explanation
-from headrace.reporting.results import Explanation
 from headrace.running.jobs import Job
 from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays

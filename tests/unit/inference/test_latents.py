@@ -14,15 +14,15 @@ from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
 from headrace.batching.batches import Batch
+from headrace.findings.pictures import read_map, read_traversals
 from headrace.inference import latents
-from headrace.inference.latents import MAX_MAPPED, MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, map_samples, traverse
+from headrace.inference.latents import MAX_MAPPED, MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, picture_latents
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes
 from headrace.provenance.digests import PICTURES
 from headrace.provenance.manifests import read_manifest
 from headrace.provenance.verification import verify_artifact
 from headrace.registry import restore
-from headrace.reporting.pictures import read_map, read_traversals
 from headrace.running.workers import Workers
 from headrace.stores.arrays import load_arrays
 from sample_runs import make_runs
@@ -54,7 +54,7 @@ def batches(*sizes: int, shape: tuple[int, ...] = IMAGES.inputs) -> Iterator[Bat
 @pytest.mark.parametrize("architecture", ["dense", "convolutional"])
 def test_dimensions_are_those_with_the_largest_divergence_of_all_samples(architecture: str) -> None:
     run = trained(architecture=architecture)
-    found = traverse(run, batches(7, 2))
+    found = picture_latents(run, batches(7, 2))
     inputs = torch.cat([batch.inputs for batch in batches(7, 2)])
     mean, log_variance = (part.double() for part in run.module.encode(inputs))
     wanted = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).mean(0).detach().numpy()
@@ -64,7 +64,7 @@ def test_dimensions_are_those_with_the_largest_divergence_of_all_samples(archite
 
 def test_every_picture_is_what_the_decoder_gives_for_one_moved_dimension() -> None:
     run = trained()
-    found = traverse(run, batches(7))
+    found = picture_latents(run, batches(7))
     assert found["step"].tolist() == [-3, -2, -1, 0, 1, 2, 3]
     assert found["picture"].shape == (NUM_DIMENSIONS, NUM_STEPS, 5, 6)
     latent = torch.zeros(1, 8)
@@ -77,10 +77,10 @@ def test_every_picture_is_what_the_decoder_gives_for_one_moved_dimension() -> No
 
 def test_pictures_are_the_same_again_and_draw_no_noise() -> None:
     run, state = trained(), torch.get_rng_state()
-    first = traverse(run, batches(7, 3))
+    first = picture_latents(run, batches(7, 3))
     torch.manual_seed(5)
     moved = torch.get_rng_state()
-    again = traverse(run, batches(7, 3))
+    again = picture_latents(run, batches(7, 3))
     assert torch.equal(torch.get_rng_state(), moved)
     assert not torch.equal(state, moved)
     for name, values in first.items():
@@ -88,14 +88,14 @@ def test_pictures_are_the_same_again_and_draw_no_noise() -> None:
 
 
 def test_there_are_as_many_dimensions_as_the_space_has() -> None:
-    assert traverse(trained(latent=2), batches(3))["picture"].shape[0] == 2
+    assert picture_latents(trained(latent=2), batches(3))["picture"].shape[0] == 2
 
 
 def test_what_is_not_finite_is_black_and_what_is_too_bright_white(monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(likelihood="gaussian")
     values = torch.tensor([torch.nan, torch.inf, -torch.inf, 7.0, 0.5]).repeat(6)
     monkeypatch.setattr(run.module, "decode", lambda latent: values.reshape(1, 5, 6).expand(len(latent), 5, 6))
-    assert traverse(run, batches(3))["picture"][0, 0].ravel()[:5].tolist() == [0, 255, 0, 255, 128]
+    assert picture_latents(run, batches(3))["picture"][0, 0].ravel()[:5].tolist() == [0, 255, 0, 255, 128]
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,15 @@ def test_what_is_not_finite_is_black_and_what_is_too_bright_white(monkeypatch: p
     ],
 )
 def test_what_is_no_small_grey_image_is_not_pictured(shapes: Shapes) -> None:
-    assert traverse(trained(shapes), batches(3, shape=shapes.inputs)) == {}
+    found = picture_latents(trained(shapes), batches(3, shape=shapes.inputs))
+    assert set(found) == {"place", "explained"}
 
 
 def test_a_model_without_a_latent_space_is_not_pictured() -> None:
     family = restore("models", {"kind": "fnn"}, ModelSpec)
     shapes = Shapes((5, 6), 2, "classification")
     run = TrainedRun(family, shapes, family.build(shapes).eval(), torch.device("cpu"), None, {})
-    assert traverse(run, batches(3)) == {}
+    assert picture_latents(run, batches(3)) == {}
 
 
 def test_evaluation_leaves_pictures_that_the_report_reads(
@@ -145,7 +146,7 @@ def test_nothing_is_read_where_nothing_was_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sizes", [(40,), (700, 700, 100)])
 def test_a_map_shows_the_principal_components_of_the_posterior_means(sizes: tuple[int, ...]) -> None:
     run = trained()
-    found = map_samples(run, batches(*sizes), sum(sizes))
+    found = picture_latents(run, batches(*sizes))
     means = run.module.encode(torch.cat([batch.inputs for batch in batches(*sizes)]))[0].detach().double().numpy()
     components = PCA(2).fit(means)
     chosen = np.unique(np.linspace(0, len(means) - 1, MAX_MAPPED).round().astype(int))
@@ -159,20 +160,35 @@ def test_a_map_shows_the_principal_components_of_the_posterior_means(sizes: tupl
 
 def test_samples_on_a_map_keep_their_classes() -> None:
     parts = [Batch(batch.inputs, torch.arange(len(batch.inputs)) + 10 * i) for i, batch in enumerate(batches(5, 3))]
-    found = map_samples(trained(), parts, 8)
+    found = picture_latents(trained(), parts)
     assert found["mapped_target"].tolist() == [0, 1, 2, 3, 4, 10, 11, 12]
 
 
 @pytest.mark.parametrize("shapes", [Shapes((5, 6), 2, "classification"), Shapes((4,), 0, "density", num_codes=7)])
 def test_what_has_no_latent_space_has_no_map(shapes: Shapes) -> None:
     run = trained()
-    assert map_samples(dataclasses.replace(run, shapes=shapes), batches(3), 3) == {}
+    assert picture_latents(dataclasses.replace(run, shapes=shapes), batches(3)) == {}
 
 
 def test_one_dimension_or_one_place_makes_no_map() -> None:
-    assert map_samples(trained(latent=1), batches(9), 9) == {}
+    assert set(picture_latents(trained(latent=1), batches(9))) == {"dimension", "divergence", "step", "picture"}
     alike = [Batch(torch.ones(4, 5, 6), None)]
-    assert map_samples(trained(), alike, 4) == {}
+    assert "place" not in picture_latents(trained(), alike)
+
+
+@pytest.mark.parametrize("architecture", ["dense", "convolutional"])
+def test_every_sample_is_read_and_encoded_once(monkeypatch: pytest.MonkeyPatch, architecture: str) -> None:
+    run, sizes = trained(architecture=architecture), []
+    encode = run.module.encode
+    monkeypatch.setattr(run.module, "encode", lambda inputs: sizes.append(len(inputs)) or encode(inputs))
+    found = picture_latents(run, batches(7, 2))
+    assert sizes == [7, 2]
+    assert {"picture", "place"} <= set(found)
+    # To the bit what two passes give: float64 sums of what the batches give, in their order.
+    with torch.no_grad():
+        posteriors = [[part.double() for part in encode(batch.inputs)] for batch in batches(7, 2)]
+    total = sum((0.5 * (m**2 + v.exp() - 1 - v)).sum(0).numpy() for m, v in posteriors)
+    assert found["divergence"].tolist() == np.sort(total / 9)[::-1][:NUM_DIMENSIONS].tolist()
 
 
 def test_a_file_without_a_map_has_none(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from headrace.figures.comparisons import compare
 from headrace.figures.groups import tabulate_groups
+from headrace.findings.results import Results
 from headrace.judging.group_metrics import GroupScores, score_classes_by_group, score_numbers_by_group
 from headrace.reporting.report import render
-from headrace.reporting.results import Results
 from headrace.sections import groups
 from headrace.sections.base import Page
 from sample_results import HOSTILE, make_dataset, make_results, make_run

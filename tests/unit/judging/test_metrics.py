@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from headrace.judging.metrics import (
+    BIASED,
     HIGHER_IS_BETTER,
     METRICS,
     OUTPUTS,
@@ -129,8 +130,18 @@ def repeat(outputs: Outputs, weights: np.ndarray) -> Outputs:
     return {name: np.repeat(array, weights.astype(np.int64), axis=0) for name, array in outputs.items()}
 
 
-def assert_matches(task: str, found: Mapping[str, float], outputs: Outputs) -> None:
-    expected = REFERENCES[task](outputs)
+def refer_resample(task: str, outputs: Outputs, weights: np.ndarray) -> dict[str, float]:
+    """Those of a resample, whose macro F1 is over the classes that it holds, and 0 for those that the split lacks."""
+    drawn = repeat(outputs, weights)
+    found = REFERENCES[task](drawn)
+    if task == "classification":
+        target, predicted = drawn["target"], drawn["probabilities"].argmax(axis=1)
+        macro = sk.f1_score(target, predicted, average="macro", labels=np.unique(target), zero_division=0)
+        found["macro_f1"] = macro * len(np.unique(outputs["target"])) / outputs["probabilities"].shape[1]
+    return found
+
+
+def assert_matches(task: str, found: Mapping[str, float], expected: Mapping[str, float]) -> None:
     assert set(found) == set(expected) == set(METRICS[task])
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-10, abs=TOLERANCES.get(name, 1e-12), nan_ok=True), name
@@ -140,8 +151,9 @@ def assert_matches_on_resamples(task: str, outputs: Outputs, num_resamples: int)
     num_samples = len(outputs[OUTPUTS[task][0]])
     weights = np.concatenate([np.ones((1, num_samples)), resample_weights(num_samples, num_resamples, 5)])
     values = prepare(task, outputs)(weights)
-    for row, counts in enumerate(weights):
-        assert_matches(task, {name: value[row] for name, value in values.items()}, repeat(outputs, counts))
+    expected = [REFERENCES[task](outputs), *(refer_resample(task, outputs, counts) for counts in weights[1:])]
+    for row, reference in enumerate(expected):
+        assert_matches(task, {name: value[row] for name, value in values.items()}, reference)
 
 
 def measure(task: str, **outputs: object) -> dict[str, float]:
@@ -185,13 +197,71 @@ def test_weights_are_sample_weights() -> None:
 def test_intervals_are_those_of_the_references(task: str, outputs: Outputs) -> None:
     num_samples = len(outputs[OUTPUTS[task][0]])
     rows = compute(task, outputs, num_resamples=25, seed=9, confidence=0.8)
-    references = [REFERENCES[task](repeat(outputs, counts)) for counts in resample_weights(num_samples, 25, 9)]
+    references = [refer_resample(task, outputs, counts) for counts in resample_weights(num_samples, 25, 9)]
     assert [row["metric"] for row in rows] == list(METRICS[task])
     for row in rows:
         assert all(type(row[key]) is float for key in ("value", "low", "high"))
-        expected = percentile_interval([reference[row["metric"]] for reference in references], 0.8)
+        low, high = percentile_interval([reference[row["metric"]] for reference in references], 0.8)
+        value = row["value"]
+        if row["metric"] in BIASED:
+            low, high = (min(max(2 * value - end, 0), 1) for end in (high, low))
+        expected = min(low, value), max(high, value)
         tolerance = TOLERANCES.get(row["metric"], 1e-12)
         assert (row["low"], row["high"]) == pytest.approx(expected, rel=1e-10, abs=tolerance, nan_ok=True)
+
+
+@given(st.integers(1, 60), st.integers(2, 30), st.integers(0, 2**32), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_every_interval_holds_its_own_value(num_samples: int, size: int, seed: int, num_resamples: int) -> None:
+    examples = {
+        "classification": make_classification(num_samples, size, seed),
+        "regression": make_regression(num_samples, 1 + size % 3, seed),
+        "density": make_density(num_samples, seed),
+        "next_step": make_next_step(num_samples, seed),
+    }
+    for task, outputs in examples.items():
+        for row in compute(task, outputs, num_resamples=num_resamples, seed=seed):
+            assert math.isnan(row["low"]) or row["low"] <= row["value"] <= row["high"], row
+
+
+def test_macro_f1_of_many_small_classes_is_not_pulled_down() -> None:
+    # Two samples a class, of which a resample misses one class in seven.
+    generator = np.random.default_rng(0)
+    target = np.repeat(np.arange(200), 2)
+    predicted = np.where(generator.random(400) < 0.6, target, generator.integers(0, 200, 400))
+    row = compute(
+        "classification", {"target": target, "probabilities": np.eye(200)[predicted]}, num_resamples=200, seed=0
+    )[1]
+    assert row["metric"] == "macro_f1"
+    assert row["value"] == pytest.approx(sk.f1_score(target, predicted, average="macro"))
+    assert row["low"] < row["value"] - 0.02 < row["value"] + 0.02 < row["high"]
+
+
+def cover(metric: str, truth: float, draw: Callable[[np.random.Generator], Outputs]) -> float:
+    """In how many of 100 samples the interval of a metric holds the truth."""
+    found = []
+    for seed in range(100):
+        rows = compute("classification", draw(np.random.default_rng(seed)), num_resamples=200, seed=seed)
+        row = next(row for row in rows if row["metric"] == metric)
+        found.append(row["low"] <= truth <= row["high"])
+    return float(np.mean(found))
+
+
+def test_intervals_of_biased_metrics_cover_the_truth() -> None:
+    def draw_confident(generator: np.random.Generator) -> Outputs:
+        confidence = generator.uniform(0.6, 1, 300)
+        right = generator.random(300) < confidence - 0.05
+        return {"target": (~right).astype(int), "probabilities": np.stack([confidence, 1 - confidence], axis=1)}
+
+    def draw_small_classes(generator: np.random.Generator) -> Outputs:
+        target = np.repeat(np.arange(50), 3)
+        # The same share of every class is right, and what is wrong falls on all alike: precision and recall are equal.
+        predicted = np.where(generator.random(150) < 0.7, target, generator.integers(0, 50, 150))
+        return {"target": target, "probabilities": np.eye(50)[predicted]}
+
+    # Every bin is too sure by 0.05; each class is right 0.7 + 0.3 / 50 of the time.
+    assert cover("ece", 0.05, draw_confident) >= 0.85
+    assert cover("macro_f1", 0.706, draw_small_classes) >= 0.85
 
 
 def test_interval_of_accuracy_has_the_width_that_theory_says() -> None:

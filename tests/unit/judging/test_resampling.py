@@ -9,9 +9,11 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.judging.resampling import NUM_RESAMPLES, Estimate, draw_runs, estimate, share_interval
+from headrace.judging import resampling
+from headrace.judging.resampling import NUM_RESAMPLES, Estimate, draw_runs, estimate, estimate_each, share_interval
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)
+any_number = finite | st.floats() | st.floats(1e300, 1.7e308)
 REFERENCES = {
     "mean": np.mean,
     "median": np.median,
@@ -26,6 +28,19 @@ def test_values_are_those_of_numpy_and_scipy(values: list[float]) -> None:
     for name, reference in REFERENCES.items():
         expected = reference(np.array(values), axis=0)
         assert found[name].value == pytest.approx(expected, rel=1e-9, abs=1e-12 * max(map(abs, values)))
+
+
+@given(st.lists(st.lists(any_number, max_size=12), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_of_many_sets_together_the_same_is_said_as_of_each_alone_to_the_bit(sets: list[list[float]]) -> None:
+    assert list(map(repr, estimate_each(sets))) == [repr(estimate([values])) for values in sets]
+
+
+def test_many_sets_are_the_same_however_they_are_cut_into_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = np.random.default_rng(0).normal(size=(40, 4)).tolist()
+    whole = estimate_each(sets)
+    monkeypatch.setattr(resampling, "BLOCK_MIB", 0)
+    assert estimate_each(sets) == whole
 
 
 def test_the_interquartile_mean_of_a_published_example() -> None:

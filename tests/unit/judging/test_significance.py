@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from headrace.judging.significance import MAX_EXACT_PAIRS, correct, difference, effect_size, sign_flip_test
+from headrace.judging.significance import (
+    MAX_EXACT_PAIRS,
+    correct,
+    difference,
+    effect_size,
+    find_pairs,
+    sign_flip_test,
+)
 
 NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=12)
 
@@ -162,3 +169,24 @@ def test_flipping_signs_needs_pairs_of_numbers() -> None:
 def test_an_effect_needs_a_spread(first: int) -> None:
     assert math.isnan(effect_size(by_seed([0.1] * 3), by_seed([0.3] * 3, first)).value)
     assert math.isnan(effect_size({0: 0.1}, {first: 0.3}).value)
+
+
+def test_seeds_that_both_have_are_pairs_where_they_are_most() -> None:
+    assert find_pairs(range(5), range(4)) == [0, 1, 2, 3]
+    assert find_pairs([3, 1, 2], [2, 3, 1]) == [1, 2, 3]
+    assert find_pairs([7], [7]) == [7]
+    # Half of them, or one alone, says less than all values do.
+    assert find_pairs(range(4), range(2, 6)) == []
+    assert find_pairs([0, 1], [1]) == []
+
+
+def test_a_missing_seed_leaves_the_others_in_pairs_in_every_statistic() -> None:
+    one, two = map(by_seed, SLEEP)
+    fewer = {seed: value for seed, value in two.items() if seed != 4}
+    kept = {seed: one[seed] for seed in fewer}
+    expected = stats.ttest_rel(list(fewer.values()), list(kept.values()))
+    found = difference(one, fewer)
+    assert (found.num_pairs, found.p_value) == (9, pytest.approx(expected.pvalue))
+    assert found.value == pytest.approx(np.mean(list(fewer.values())) - np.mean(list(kept.values())))
+    assert effect_size(one, fewer) == effect_size(kept, fewer)
+    assert sign_flip_test(one, fewer) == sign_flip_test(kept, fewer)

@@ -8,7 +8,14 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.judging.statistics import percentile_interval, resample_weight_blocks, resample_weights, summarise
+from headrace.judging.statistics import (
+    interval_around,
+    paired_intervals,
+    percentile_interval,
+    resample_weight_blocks,
+    resample_weights,
+    summarise,
+)
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)
 
@@ -140,3 +147,47 @@ def test_summary_without_spread_is_nan(values: list[float]) -> None:
 def test_summary_of_equal_values_has_no_width() -> None:
     summary = summarise([0.25] * 4)
     assert (summary.mean, summary.standard_deviation, summary.low, summary.high) == (0.25, 0.0, 0.25, 0.25)
+
+
+@given(st.lists(finite, min_size=1, max_size=50), finite)
+def test_an_interval_around_a_value_holds_it(values: list[float], value: float) -> None:
+    low, high = interval_around(value, values)
+    expected = percentile_interval(values)
+    assert (low, high) == (min(expected[0], value), max(expected[1], value))
+    basic = interval_around(value, values, bounds=(-math.inf, math.inf))
+    assert basic[0] <= value <= basic[1]
+
+
+def test_a_basic_interval_is_that_of_scipy_within_its_bounds() -> None:
+    sample = np.random.default_rng(0).exponential(size=40)
+    values = resample_weights(40, 3000, 0) @ sample / 40
+    expected = scipy.stats.bootstrap(
+        (sample,), np.mean, n_resamples=3000, method="basic", random_state=np.random.default_rng(1)
+    ).confidence_interval
+    found = interval_around(float(sample.mean()), values, bounds=(0, math.inf))
+    assert found == pytest.approx((expected.low, expected.high), abs=0.04)
+    # The mean and both ends of the percentile interval, mirrored.
+    low, high = percentile_interval(values)
+    assert found == pytest.approx((2 * sample.mean() - high, 2 * sample.mean() - low))
+    assert interval_around(float(sample.mean()), values, bounds=(1, 1.1)) == (
+        min(1, sample.mean()),
+        max(1.1, sample.mean()),
+    )
+
+
+def test_what_is_not_known_has_no_interval() -> None:
+    assert np.isnan(interval_around(0.5, [])).all()
+    assert np.isnan(interval_around(0.5, [], bounds=(0, 1))).all()
+    assert interval_around(math.nan, [1.0, 2.0], 0.5) == percentile_interval([1.0, 2.0], 0.5)
+
+
+def test_paired_intervals_are_the_percentile_intervals_of_every_row() -> None:
+    rows = np.random.default_rng(0).normal(size=(4, 200))
+    np.testing.assert_array_equal(paired_intervals(rows, 0.9), [percentile_interval(row, 0.9) for row in rows])
+    rows[1, :5], rows[2, :20], rows[3, 0] = math.nan, math.inf, -math.inf
+    found = paired_intervals(rows)
+    np.testing.assert_array_equal(found[0], percentile_interval(rows[0]))
+    np.testing.assert_array_equal(found[1], percentile_interval(rows[1, 5:]))
+    assert np.isnan(found[2]).all()
+    np.testing.assert_array_equal(found[3], percentile_interval(rows[3, 1:]))
+    assert np.isnan(paired_intervals(np.empty((2, 0)))).all()

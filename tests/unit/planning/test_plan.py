@@ -191,6 +191,23 @@ def test_the_order_of_models_and_of_strengths_decides_nothing():
     assert ids(plan_of(data), "evaluate") == ids(plan_of(turned), "evaluate")
 
 
+def test_a_corruption_is_asked_of_the_models_that_it_fits():
+    data = changed("datasets", to={"tumours": {"kind": "breast_cancer"}, "digits": {"kind": "synthetic_images"}})
+    data |= {"models": [{"kind": "linear"}], "evaluation": {"corruption": {"noise": [1], "blur": [2, 0.5]}}}
+    plan = plan_of(data)
+    by_dataset = {run.dataset: run for run in plan.runs if run.seed == plan.runs[0].seed}
+    flat, image = by_dataset["tumours"], by_dataset["digits"]
+    assert flat.evaluate.spec["corruption"] == {"noise": [1.0]}
+    assert flat.describe()["uncorrupted"] == {"blur": "flat features"}
+    assert image.evaluate.spec["corruption"] == {"blur": [0.5, 2.0], "noise": [1.0]}
+    assert "uncorrupted" not in image.describe()
+    # The code of a kind identifies what was judged with it, and nothing else.
+    assert flat.evaluate.kinds == (("models", "linear"), ("corruptions", "noise"))
+    without = plan_of(data | {"evaluation": {"corruption": {"noise": [1]}}})
+    assert ("evaluate", flat.evaluate.id) in ids(without, "evaluate")
+    assert ("evaluate", image.evaluate.id) not in ids(without, "evaluate")
+
+
 def test_two_names_of_the_same_data_share_their_reference():
     data = changed("datasets", to={"one": {"kind": "breast_cancer"}, "two": {"kind": "breast_cancer"}})
     data |= {"models": [{"kind": "linear"}], "evaluation": {}}
@@ -544,7 +561,7 @@ def test_planning_imports_nothing_heavy(tmp_path):
     code = f"""
 import sys
 from headrace.__main__ import main
-import headrace.planning.launch
+import headrace.launching.launch
 assert main(["plan", {str(path)!r}]) == 0
 print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 """

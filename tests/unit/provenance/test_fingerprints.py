@@ -124,6 +124,7 @@ NEUTRAL = {
     "experiments.config": "types of parameters; their values are in the spec",
     "provenance.digests": "checks what was made, after it was made",
     "errors": "messages",
+    "experiments.evaluation": "types of parameters; their values are in the spec",
     "experiments.experiment": "checks parameters; their values are in the spec",
     "provenance.fingerprints": "names artifacts",
     "tries.energy": "measures",
@@ -131,7 +132,7 @@ NEUTRAL = {
     "tries.history": "how often a job was tried, and what it used; shown beside the results",
     "running.jobs": "reads specs, seals and publishes",
     "logs": "messages",
-    "planning.ownership": "which process works where",
+    "running.ownership": "which process works where",
     "running.places": "how many runs are trained at a time; each gives the bits that it gives alone",
     "planning.plan": "names artifacts; what it decides is in the spec",
     "planning.runs": "what is planned; what it decides is in the spec",
@@ -145,7 +146,8 @@ NEUTRAL = {
     "sources.archives": "unpacks what is then known by its content",
     "sources.downloads": "fetches what is then known by its content",
     "training.flops": "counts operations, which are shown beside the results",
-    "training.launch": "in which processes ranks run, and how they ended",
+    "training.launch": "in which processes ranks run",
+    "training.outcomes": "how the ranks of a run ended",
     "tries.stopping": "when work stops; it goes on with the same bits",
     "experiments.sweeps": "draws parameters; their values are in the spec",
     "experiments.validation": "messages",
@@ -161,7 +163,7 @@ UPSTREAM = {
     "report": ("evaluate", "train", "preprocess", "shard"),
     "gate": ("evaluate", "train", "preprocess", "shard"),
 }
-STAGE_OF = {"datasets": "shard", "preprocessing": "preprocess", "models": "train"}
+STAGE_OF = {"datasets": "shard", "preprocessing": "preprocess", "models": "train", "corruptions": "evaluate"}
 KINDS = [(group, kind) for group in STAGE_OF for kind in list_kinds(group)]
 
 
@@ -193,9 +195,8 @@ def test_every_stage_is_known_here():
 def test_a_stage_is_identified_by_all_code_that_computes(imports, stage):
     missing = imported_by(imports, f"stages.{stage}") - fingerprinted(stage) - set(NEUTRAL)
     # The gate judges and makes nothing; parsing and checking an experiment needs the bases of all kinds.
-    missing -= {"models.base", "preprocessing.base", "datasets.base", "experiments.splits"} & checked_in_planning(
-        imports
-    )
+    checked = {"models.base", "preprocessing.base", "datasets.base", "corruptions.base", "experiments.splits"}
+    missing -= checked & checked_in_planning(imports)
     assert not missing, f"stages/{stage}.py: add to COMPUTES, or to NEUTRAL with a reason: {sorted(missing)}"
 
 

@@ -17,16 +17,17 @@ import pytest
 
 from headrace.figures import convergence
 from headrace.figures.numbers import format_number
+from headrace.findings.gathering import gather_traces
+from headrace.findings.results import MetricValue, Results
 from headrace.linalg.progress import Convergence
 from headrace.planning.artifacts import artifact_path
 from headrace.provenance.manifests import write_json
-from headrace.reporting.gathering import gather_traces
 from headrace.reporting.report import embed_json, render
-from headrace.reporting.results import MetricValue, Results
 from sample_results import (
     HOSTILE,
     broken_quickstart,
     corrupted_quickstart,
+    forecasts,
     hostile,
     make_dataset,
     make_references,
@@ -252,7 +253,7 @@ def test_embedded_json_survives_any_string(text):
 def test_failed_and_missing_runs_are_said_first_and_explained():
     page = Page(rendered(broken_quickstart))
     text = page.text
-    assert "Of 15 runs, 1 failed and 1 is missing: every number here rests on the other 13." in text
+    assert "Of 15 runs, 1 failed and 1 is not begun: every number here rests on the other 13." in text
     assert text.index("Of 15 runs") < text.index("cnn is best.")
     for words in ("loss is nan at epoch 3, step 41", "never started", "2 of 3"):
         assert words in text
@@ -263,7 +264,7 @@ def test_failed_and_missing_runs_are_said_first_and_explained():
 def test_a_failed_step_that_is_no_run_is_said_first():
     steps = [
         make_step("preprocess", "pixels-1", [], status="failed", reason="disk full"),
-        make_step("train", "x", ["pixels-1"], status="missing"),
+        make_step("train", "x", ["pixels-1"], status="not begun"),
     ]
     text = replaced(steps=steps).text
     assert "Stage preprocess: 1 failed." in text
@@ -343,7 +344,7 @@ def test_a_value_that_is_no_number_is_said_first():
     runs[6] = dataclasses.replace(runs[6], metrics=[broken])
     page = replaced(runs=runs)
     assert f"{runs[6].id} finished, but accuracy (test) isn't a finite number." in page.text
-    assert "Not ranked, since its mean accuracy isn't a number: cnn." in page.text
+    assert "Not ranked: cnn (1 of 3 values of accuracy on test is no finite number)." in page.text
 
 
 def test_a_broken_reconstruction_is_said():
@@ -443,17 +444,59 @@ def test_what_needs_no_training_stands_below_the_models():
     )
     assert "cnn is better than copying the class of the nearest training sample" in page.text
     rows = [values for tag, values in page.tags if tag == "tr" and values.get("class") == "untrained"]
-    assert len(rows) == 2
+    # Two below the results, and the same two below the statistics.
+    assert len(rows) == 4
     # Densities have none.
     assert page.text.count("A reference needs no training") == 1
 
 
+def test_a_reference_has_its_interval_below_its_value():
+    values = [MetricValue("accuracy", "test", 0.1, 0.08, 0.1213), MetricValue("nll", "test", 2.303, 2.303, 2.303)]
+    reference = dataclasses.replace(make_references()[0], metrics=values)
+    text = replaced(references=[reference]).text
+    row = text[text.index("most frequent class class") :][:120]
+    assert "0.1000 [0.0800, 0.1213]" in row
+    # Without width it would say that the value is certain.
+    assert "2.303 –" in row
+    assert "In brackets its bootstrap interval over the samples of the test split." in text
+
+
+def test_the_last_value_is_not_said_to_be_from_the_training_split():
+    reference = dataclasses.replace(make_references()[0], name="last_value")
+    assert "but for the last value, which it reads in each window" in replaced(references=[reference]).text
+    assert "but for the last value" not in replaced(references=make_references()).text
+
+
+def test_only_what_is_drawn_and_told_is_explained(page):
+    runs = []
+    for run in quickstart_runs():
+        bare = [dataclasses.replace(value, low=math.nan, high=math.nan) for value in run.metrics]
+        runs += [dataclasses.replace(run, metrics=bare)] if run.seed == 0 else []
+    text = replaced(runs=runs).text
+    section = text[text.index("Values of the one seed") : text.index("Learning curves", text.index("Values of"))]
+    assert "Dots are seeds. Ctrl" in section
+    for words in ("bootstrap intervals", "in brackets", "t interval over the seeds", "the tick is", "±"):
+        assert words in page.text
+        assert words not in section.partition("Statistics")[0]
+
+
+def test_the_contents_are_in_the_order_of_a_paper():
+    wanted = ["answer", "results", "comparisons", "statistics", "curves", "confusions", "classes", "robustness"]
+    wanted += ["reconstructions", "data", "resources", "failures", "methods", "cards", "reproduce"]
+    results = dataclasses.replace(corrupted_quickstart(), versions={"torch": "2.13.0"})
+    found = [link[1:] for link in Page(render(results)).attributes("href") if link.startswith("#")][1:]
+    assert found == wanted
+    text = Page(render(dataclasses.replace(results, repository={"commit": "c0ffee"}))).text
+    end = text[text.rindex("The resolved experiment file") :]
+    places = [end.index(words) for words in ("resolved", "torch 2.13.0", "at commit c0ffee", "snakemake --cores all")]
+    assert places == sorted(places)
+
+
 def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
     page = Page(render(corrupted_quickstart()))
-    text = page.text[page.text.rindex("judged once more on test inputs with Gaussian noise") :]
-    text = text[: text.index("In the words of a paper")]
-    head = text[text.index("model") :]
-    assert "as it is noise 0.1 noise 0.5" in head
+    text = page.text[page.text.rindex("Noise is added.") :]
+    text = text[: text.index("Reconstructions digits: vae")]
+    assert "as it is noise 0.1 noise 0.5 kept" in text
     # Of every model the chosen setting alone, and no density.
     assert [text.count(name) for name in ("fnn (learning_rate=0.001)", "learning_rate=0.003", "vae")] == [1, 0, 0]
     (chart,) = [spec for spec in page.specs if "over the strength of noise" in spec["description"]]
@@ -462,3 +505,60 @@ def test_what_noise_leaves_has_a_section_of_its_own_where_it_was_asked_for():
     assert [row["value"] / means[0]["value"] for row in means] == pytest.approx([1, 0.96, 0.8])
     assert len(chart["datasets"]["seeds"]) == 3 * 3 * 3
     assert "Robustness" not in Page(rendered(quickstart)).text
+
+
+def test_every_kind_of_corruption_has_a_chart_and_a_table_of_its_own():
+    page = Page(render(corrupted_quickstart()))
+    blur = page.text[page.text.rindex("Images are blurred.") : page.text.rindex("Noise is added.")]
+    assert "Left out: fnn, reading flat features, where blur needs images or sequences." in blur
+    assert "as it is blur 0.1 blur 0.5 kept" in blur
+    assert [blur.count(name) for name in ("fnn (learning_rate=0.001)", "cnn", "rnn")] == [0, 1, 1]
+    # A fifth of the strength is gone: of 0.1 and 0.5 that leaves 0.98 and 0.9.
+    assert blur.count("0.9400 ± 0 of accuracy on average") == 2
+    (chart,) = [spec for spec in page.specs if "over the strength of blur" in spec["description"]]
+    assert {row["model"] for row in chart["datasets"]["means"]} == {"cnn", "rnn"}
+    axis = chart["layer"][0]["encoding"]["x"]["axis"]
+    assert axis["title"] == "blur: standard deviation in pixels"
+    assert axis["values"] == [0, 0.1, 0.5]
+
+
+def test_a_dataset_that_no_model_can_be_blurred_on_is_told_why():
+    results = corrupted_quickstart()
+    runs = [
+        dataclasses.replace(run, corrupted=[v for v in run.corrupted if v.corruption == "noise"])
+        if run.task == "density"
+        else dataclasses.replace(run, corrupted=(), uncorrupted={"blur": "flat features"})
+        for run in results.runs
+    ]
+    page = Page(render(dataclasses.replace(results, runs=runs)))
+    assert "Left out: cnn, fnn, rnn, reading flat features, where blur needs images or sequences." in page.text
+    assert not [spec for spec in page.specs if "over the strength of" in spec.get("description", "")]
+
+
+NEW = ("skill", "rmse_standardized", "mae_standardized")
+
+
+def test_forecasts_are_shown_on_both_scales_and_beside_repetition():
+    page = Page(render(forecasts()))
+    table = page.text.split("Metrics on test by model")[1]
+    assert "rmse ↓ mae ↓ r2 ↑ skill ↑ rmse_standardized ↓ mae_standardized ↓" in table
+    repeated = table[table.index("last value") : table.index("A reference needs no training")]
+    assert "27.10 24.30 0.2600 0 0.8300 0.6740" in repeated
+    assert "each in standard deviations of its column over training. skill: the share by which" in table
+    # The answer keeps to the main metric.
+    answer = page.text[: page.text.index("Metrics on test by model")]
+    assert not any(name in answer for name in NEW)
+
+
+def test_results_of_before_there_were_standardised_errors_are_shown_as_they_are():
+    old = Page(render(forecasts(NEW)))
+    assert "rmse ↓ mae ↓ r2 ↑" in old.text
+    assert not any(name in old.text for name in NEW)
+    several = Page(render(forecasts(["skill"])))
+    assert "rmse_standardized and mae_standardized: errors of all" in several.text
+    assert "skill" not in several.text
+    # One model that was judged before, beside one that was judged since.
+    mixed = dataclasses.replace(forecasts(), runs=[*forecasts(NEW).runs[:2], *forecasts().runs[2:]])
+    table = Page(render(mixed)).text.split("Metrics on test by model")[1]
+    assert table[table.index("fnn") : table.index("rnn")].count("–") >= 3
+    assert table[table.index("rnn") : table.index("last value")].count("0.8") >= 1

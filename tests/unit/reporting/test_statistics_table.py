@@ -9,14 +9,16 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from headrace.reporting.tidy import write_statistics
+from headrace.sections.base import Page
 from sample_results import (
     HOSTILE,
     broken_quickstart,
     exact_runs,
     hostile,
     make_dataset,
+    make_references,
     make_results,
     quickstart,
     three_datasets,
@@ -26,7 +28,7 @@ COLUMNS = "dataset,task,model,setting,metric,split,statistic,value,low,high,seed
 
 
 def read(results: Results) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(write_statistics(results)), keep_default_na=False, na_values=["nan"])
+    return pd.read_csv(io.StringIO(write_statistics(Page(results))), keep_default_na=False, na_values=["nan"])
 
 
 def lines_of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -75,9 +77,26 @@ def test_missing_runs_are_counted_and_one_seed_has_no_spread() -> None:
     assert table["low"].isna().all()
 
 
-def test_a_seed_that_was_run_twice_has_no_line() -> None:
+def test_a_seed_that_was_run_twice_counts_once() -> None:
+    runs = exact_runs("fnn", [0.9, 0.8])
+    again = [*runs, dataclasses.replace(runs[0], id="again")]
+    assert write_statistics(Page(make_results(again, []))) == write_statistics(Page(make_results(runs, [])))
+
+
+def test_runs_of_one_seed_that_disagree_have_no_line() -> None:
     runs = [*exact_runs("fnn", [0.9, 0.8]), *exact_runs("fnn", [0.1]), *exact_runs("cnn", [0.7, 0.6])]
     assert set(read(make_results(runs, []))["model"]) == {"cnn"}
+
+
+def test_what_needs_no_training_has_a_statistic_of_its_own() -> None:
+    table = read(dataclasses.replace(quickstart(), references=make_references()))
+    own = table[table["statistic"] == "reference"]
+    assert set(own["model"]) == {"most_frequent", "nearest_neighbour"}
+    assert (own["seeds"] == 0).all()
+    nearest = own[(own["model"] == "nearest_neighbour") & (own["metric"] == "accuracy") & (own["split"] == "test")]
+    (expected,) = [m for m in make_references()[1].metrics if (m.metric, m.split) == ("accuracy", "test")]
+    assert nearest[["value", "low", "high"]].to_numpy().tolist() == [[expected.value, expected.low, expected.high]]
+    assert table[table["statistic"] != "reference"].reset_index(drop=True).equals(read(quickstart()))
 
 
 def test_lines_without_a_dataset_are_over_all_of_them() -> None:
@@ -95,7 +114,18 @@ def test_the_same_results_give_the_same_bytes_in_any_order_of_seeds() -> None:
     turned = sorted(results.runs, key=lambda run: -run.seed)
     models = list(dict.fromkeys((run.dataset, run.model) for run in results.runs))
     turned.sort(key=lambda run: models.index((run.dataset, run.model)))
-    assert write_statistics(results) == write_statistics(dataclasses.replace(results, runs=turned))
+    assert write_statistics(Page(results)) == write_statistics(Page(dataclasses.replace(results, runs=turned)))
+
+
+def test_what_the_page_shows_is_what_the_table_was_made_from() -> None:
+    page = Page(three_datasets())
+    text = write_statistics(page)
+    for comparison in page.comparisons:
+        for candidate in comparison.candidates:
+            wanted = (candidate, comparison.metric, comparison.split)
+            (spread,), (again,) = page.describe_spreads([wanted]), page.describe_spreads([wanted])
+            assert spread is again
+            assert f",{candidate.model},,accuracy,test,median,{spread.median.value!r}," in text
 
 
 def test_names_that_want_to_be_markup_stay_in_their_cells() -> None:
@@ -106,4 +136,4 @@ def test_names_that_want_to_be_markup_stay_in_their_cells() -> None:
 
 def test_nothing_gives_a_header_alone() -> None:
     empty = make_results([], [make_dataset("digits", "mnist5k", ("classification",), 5000)])
-    assert write_statistics(empty) == COLUMNS + "\n"
+    assert write_statistics(Page(empty)) == COLUMNS + "\n"

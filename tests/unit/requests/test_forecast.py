@@ -169,9 +169,11 @@ def test_what_one_might_want_to_change_is_noted(ask):
     ]
 
 
-def test_a_gpu_that_no_run_may_use_is_refused(ask):
-    (problem,) = ask(text="executor: slurm\nset-resources: {train_fnn: {gpu: 0, runs_per_gpu: 0}}").problems
-    assert problem == "slurm/config.yaml: train_fnn: runs_per_gpu: 0; allowed: whole numbers above 0"
+@pytest.mark.parametrize("written", ["0", "two"])
+def test_a_gpu_that_no_run_may_use_is_refused(ask, written):
+    text = f"executor: slurm\nset-resources: {{train_fnn: {{gpu: 0, runs_per_gpu: {written}}}}}"
+    (problem,) = ask(text=text).problems
+    assert problem == f"slurm/config.yaml: train_fnn: runs_per_gpu: {written}; allowed: whole numbers above 0"
 
 
 def test_a_default_queue_is_looked_at_too(ask):

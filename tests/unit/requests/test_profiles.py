@@ -7,7 +7,15 @@ import yaml
 
 from headrace.errors import InputError
 from headrace.requests.profile_text import choose, render_profile
-from headrace.requests.profiles import Profile, find_profile, in_force, overridden, parse_value, read_profile
+from headrace.requests.profiles import (
+    Profile,
+    as_written,
+    find_profile,
+    in_force,
+    overridden,
+    parse_value,
+    read_profile,
+)
 from sample_surveys import PBS, SLURM
 
 
@@ -144,6 +152,7 @@ def test_expressions_have_no_value_here(key, raw):
 def test_expressions_are_told_in_a_line_and_left_out():
     profile = read("set-resources: {train_cnn: {mem_mb: attempt * 4000, gpu: 1}}")
     assert profile.overrides == {"train_cnn": {"gpu": 1}}
+    assert profile.stated == {"train_cnn": {"mem_mb": "attempt * 4000", "gpu": 1}}
     assert profile.notes == (
         "slurm/config.yaml: train_cnn: mem_mb: attempt * 4000: an expression, which only Snakemake evaluates; "
         "not checked here",
@@ -237,14 +246,20 @@ def test_what_is_overridden_is_read_as_snakemake_holds_it():
 
     threads = parse_set_threads(["shard=3", "train_fnn=4", "evaluate=max(1, 2)"])
     resources = parse_set_resources(["shard:mem_mb=5", "shard:runtime=attempt * 3", "report:slurm_partition=gpu-a"])
-    assert overridden(threads, resources) == {
+    assert as_written(threads, resources) == {
+        "shard": {"threads": 3, "mem_mb": 5, "runtime": "attempt * 3"},
+        "train_fnn": {"threads": 4},
+        "evaluate": {"threads": "max(1, 2)"},
+        "report": {"slurm_partition": "gpu-a"},
+    }
+    assert overridden(as_written(threads, resources)) == {
         "shard": {"threads": 3, "mem_mb": 5},
         "train_fnn": {"threads": 4},
         "evaluate": {},
         "report": {"slurm_partition": "gpu-a"},
     }
-    assert overridden({"shard": 3}, {"shard": {"mem_mb": 5}}) == {"shard": {"threads": 3, "mem_mb": 5}}
-    assert overridden({}, {}) == {}
+    assert overridden(as_written({"shard": 3}, {"shard": {"mem_mb": 5}})) == {"shard": {"threads": 3, "mem_mb": 5}}
+    assert overridden(as_written({}, {})) == {}
 
 
 def test_snakemake_reads_the_same(tmp_path):

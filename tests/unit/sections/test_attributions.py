@@ -21,8 +21,8 @@ from headrace.figures.attributions import NO, SIGNS, UNKNOWN, YES, check_methods
 from headrace.figures.comparisons import compare
 from headrace.figures.files import tabulate
 from headrace.figures.theme import draw_svg
+from headrace.findings.results import Results
 from headrace.reporting.report import Report, compose, render
-from headrace.reporting.results import Results
 from headrace.sections import attributions as section
 from headrace.sections.base import Page
 from sample_explanations import (
@@ -40,12 +40,12 @@ from sample_explanations import (
 )
 from sample_results import HOSTILE, many_runs, quickstart
 
-composed = functools.cache(lambda make: compose(make()))
+composed = functools.cache(lambda make: compose(Page(make())))
 
 
 def compose_once(results: Results | Callable[[], Results]) -> Report:
     """Of a sample that several tests look at, once."""
-    return composed(results) if callable(results) else compose(results)
+    return composed(results) if callable(results) else compose(Page(results))
 
 
 def part_of(results: Results | Callable[[], Results]) -> str:

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from headrace.figures.comparisons import compare
 from headrace.figures.numbers import format_energy
+from headrace.figures.runs import tabulate_runs
 from headrace.reporting.report import render
 from headrace.tries.usage import add_up
 from sample_results import quickstart
@@ -44,6 +46,24 @@ def test_energy_that_is_not_measured_is_said_to_be_estimated():
     assert "estimated (≈) from the CPU time at 10 W for a busy core" in text
     assert "≈ 500 J" in text
     assert "fnn (learning_rate=0.001) 3 6.00 s 60.0 J" in text
+
+
+def test_every_run_tells_its_cpu_time_and_energy():
+    for results, energy in ((with_energy(cpu_j=2000.0), "240 J"), (with_energy(), "≈ 60.0 J")):
+        facts = [dict(run["facts"]) for run in tabulate_runs(results, compare(results))["runs"]]
+        assert {(fact["CPU time"], fact["energy of training"]) for fact in facts} == {("6.00 s", energy)}
+    unknown = with_energy(cpu_s=None)
+    for run in tabulate_runs(unknown, compare(unknown))["runs"]:
+        assert {"CPU time", "energy of training"}.isdisjoint(dict(run["facts"]))
+
+
+def test_energy_on_a_gpu_is_part_of_a_run():
+    # 6 s of CPU at 10 J each, and 100 s on a GPU of 300 W.
+    results = with_energy(gpu_percent=50.0, gpu_watts=300.0)
+    runs = [dataclasses.replace(run, device="NVIDIA H100", seconds=100.0) for run in results.runs]
+    results = dataclasses.replace(results, runs=runs)
+    facts = dict(tabulate_runs(results, compare(results))["runs"][0]["facts"])
+    assert facts["energy of training"] == "≈ 30.1 kJ"
 
 
 @pytest.mark.parametrize("results", [with_energy(cpu_s=None), dataclasses.replace(quickstart(), usage=())])

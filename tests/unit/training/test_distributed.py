@@ -362,6 +362,24 @@ def test_fewer_samples_than_ranks_are_refused(tmp_path: Path) -> None:
         assert error == "ValueError: world_size: 2 training samples cannot be shared out over 3 ranks"
 
 
+def test_a_connection_that_broke_is_told_from_a_mistake() -> None:
+    def work(ranks: Ranks) -> tuple[bool, ...]:
+        if not ranks.is_first:
+            return ()
+        found = []
+        for meet in (ranks.wait, lambda: ranks.agree({"loss": 0.1}), lambda: SharedStop(NEVER, ranks)):
+            try:
+                meet()
+            except RuntimeError as error:
+                found.append(distributed.is_of_connection(error))
+        return tuple(found)
+
+    assert over_ranks(2, work) == [(True,) * 3, ()]
+    assert not distributed.is_of_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not distributed.is_of_connection(ValueError("/gloo/"))
+    assert distributed.is_of_connection(dist.DistBackendError("NCCL error: unhandled system error"))
+
+
 def test_a_loss_that_is_lost_ends_the_run_on_every_rank_alike(tmp_path: Path) -> None:
     def work(ranks: Ranks) -> None:
         run_case("regression", tmp_path, ranks, optimizer="sgd", learning_rate=1e30)

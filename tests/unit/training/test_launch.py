@@ -1,73 +1,25 @@
-"""The ranks of a run as processes: who decided how it ended, and how they are started on several nodes."""
+"""The ranks of a run as processes: how they are started here and on several nodes."""
 
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from headrace.errors import StageError
-from headrace.provenance.manifests import read_json
 from headrace.schedulers.base import OwnJob, load_scheduler
 from headrace.schedulers.pbs import scheduler as pbs
-from headrace.training.launch import PORTS, Outcome, RankDiedError, judge, node_commands, port_of
-from headrace.tries.stopping import NEVER, Stop, StoppedError
+from headrace.training.launch import PORTS, launch, node_commands, port_of
+from headrace.training.outcomes import RankDiedError
+from headrace.tries.stopping import NEVER
 
 
-def said(*outcomes: dict[str, Any]) -> list[Outcome]:
-    return [Outcome(**{"rank": rank, "at": 10.0 + rank, **one}) for rank, one in enumerate(outcomes)]
-
-
-class Told(Stop):
-    cause = "preemption"
-
-
-def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:
-    outcome = Outcome(2, 12.5, error="the disk is full", by_system=True, execution={"device": "cpu"})
-    outcome.write(tmp_path)
-    assert Outcome(**read_json(tmp_path / "rank-2.json")) == outcome
-
-
-def test_the_first_rank_speaks_for_a_run_that_went_well() -> None:
-    ended = judge(said({"execution": {"device": "a"}}, {"execution": {"device": "b"}}), {}, 2, NEVER)
-    assert (ended.rank, ended.failure, ended.execution) == (0, None, {"device": "a"})
-
-
-def test_who_fails_first_decides_since_the_others_only_miss_it() -> None:
-    outcomes = said({"failure": "RuntimeError: connection closed"}, {"failure": "ValueError: row 7", "at": 9.0})
-    assert judge(outcomes, {}, 2, NEVER).failure == "ValueError: row 7"
-
-
-def test_an_error_of_one_rank_beats_what_it_made_of_the_others() -> None:
-    outcomes = said(
-        {"failure": "RuntimeError: connection closed", "at": 1.0}, {"error": "disk full", "by_system": True}
-    )
-    with pytest.raises(StageError, match="disk full") as raised:
-        judge(outcomes, {1: 1, 0: 1}, 2, NEVER)
-    assert isinstance(raised.value.__cause__, OSError)
-
-
-def test_a_stop_stays_a_stop() -> None:
-    outcomes = said({"error": "saved after epoch 3", "cause": "time limit"}, {"error": "saved", "cause": "time limit"})
-    with pytest.raises(StoppedError, match="saved after epoch 3") as stopped:
-        judge(outcomes, {0: 1, 1: 1}, 2, NEVER)
-    assert stopped.value.cause == "time limit"
-
-
-def test_a_rank_that_was_killed_is_named_whatever_the_others_say() -> None:
-    outcomes = said({"failure": "RuntimeError: connection closed by peer"})
-    with pytest.raises(RankDiedError, match=r"^rank 2 of 3 died \(SIGKILL\), and the others ended with it$") as died:
-        judge(outcomes, {1: 3, 2: -signal.SIGKILL}, 3, NEVER)
-    assert died.value.code == -signal.SIGKILL
-    with pytest.raises(StoppedError, match="ended before they could save once more"):
-        judge(outcomes, {2: -signal.SIGTERM}, 3, Told())
-
-
-def test_ranks_that_say_nothing_are_the_systems_fault() -> None:
-    with pytest.raises(StageError, match="only 1 of 2 ranks told how they ended") as raised:
-        judge(said({}), {}, 2, NEVER)
-    assert isinstance(raised.value.__cause__, OSError)
+def test_ctrl_c_is_an_interruption_again_once_the_ranks_have_ended(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    # Ranks that are told what they do not know: they end at once.
+    with pytest.raises(RankDiedError, match=r"^rank 0 of 2 died \(exit code 2\)"):
+        launch(["rank", "--unknown"], 2, tmp_path, NEVER)
+    assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
 
 
 # Several nodes

@@ -351,8 +351,11 @@ def test_the_last_good_state_outlives_a_lost_loss(tmp_path: Path, monkeypatch: p
         return {**found, "train_loss": math.nan} if number == 3 else found
 
     monkeypatch.setattr(Run, "train_epoch", lose_the_third)
-    with pytest.raises(RunFailedError, match="the loss was not finite in epoch 3") as failure:
+    with pytest.raises(
+        RunFailedError, match="the loss was not finite in epoch 3: train_loss nan, validation_"
+    ) as failure:
         run_case("dropout", tmp_path)
+    assert not set("{'}") & set(str(failure.value))
     assert [row["epoch"] for row in failure.value.curves] == [1, 2]
     state = checkpoints.load(tmp_path)
     assert state is not None

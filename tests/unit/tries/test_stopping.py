@@ -3,20 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.tries.stopping import MARGIN_S, NEVER, Stop, StoppedError
-
-
-@pytest.fixture
-def sigterm_restored() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @given(st.floats(0, 1e6))
@@ -40,7 +32,6 @@ def test_after_the_deadline_the_error_says_how_long_there_would_be() -> None:
     assert error.value.cause == "time limit"
 
 
-@pytest.mark.usefixtures("sigterm_restored")
 def test_sigterm_is_heard_and_ends_nothing_by_itself() -> None:
     stop = Stop(ends_at=time.time() + 1000)
     stop.listen()
@@ -49,6 +40,14 @@ def test_sigterm_is_heard_and_ends_nothing_by_itself() -> None:
     assert stop.cause == "preemption"
     with pytest.raises(StoppedError, match="was told to stop"):
         stop.check("saved")
+
+
+def test_what_a_test_made_of_signals_ends_with_it() -> None:
+    # The one before has a stop that listens.
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_the_log_says_until_when_there_is_time(log_lines: list[str]) -> None:

@@ -18,12 +18,11 @@ class Spec(QueuedSpec):
 
     def open(self, place: Place) -> AbstractContextManager[Workers]:
         """Partition, account, network and wall time are those of the job that asks, unless set."""
-        from dask_jobqueue.slurm import SLURMJob
-
         from headrace.provision.cluster import open_queued
+        from headrace.provision.jobqueue import load_jobs
         from headrace.schedulers.slurm.scheduler import SCHEDULER
 
-        return open_queued(self, place, SCHEDULER, SLURMJob, partial(self.job_options, place))
+        return open_queued(self, place, SCHEDULER, load_jobs("slurm").SLURMJob, partial(self.job_options, place))
 
     def job_options(self, place: Place, own: OwnJob | None) -> dict[str, Any]:
         """What dask-jobqueue is told of the jobs."""

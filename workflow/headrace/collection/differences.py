@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,9 @@ class Outcome:
     """One line of the tables of results that both have."""
 
     line: Line
+    """As the first calls it."""
+    other: Line
+    """As the second does: with a parameter in its name that only that one sweeps, say."""
     metric: str
     first: float
     """Mean over seeds on the test split."""
@@ -50,9 +53,13 @@ class Differences:
     data: Sequence[Change]
     code: Sequence[Change]
     environment: Sequence[Change]
-    """Of the processes that wrote the reports."""
+    """Of what made the artifacts, or of the reports where one of the two does not know."""
+    is_of_reports: bool
+    """Whether `environment` is that of the reports alone."""
     knows_code: bool
     """Whether both say what code made them."""
+    shared_code: float
+    """The share of what either made that both made, and say of it with what code."""
     outcomes: Sequence[Outcome]
     only_first: Sequence[Line]
     only_second: Sequence[Line]
@@ -60,17 +67,62 @@ class Differences:
 
 def find_differences(first: Finished, second: Finished) -> Differences:
     """Hold the second against the first."""
-    shared = [line for line in first.values if line in second.values]
+    shared = match(first, second)
+    matched = set(shared.values())
+    codes = _codes(first), _codes(second)
     return Differences(
         config=list(_changes(dict(_flatten(first.settings)), dict(_flatten(second.settings)))),
         data=list(_changes(_digests(first), _digests(second))),
-        code=_find_code(first, second),
-        environment=list(_changes(first.versions, second.versions)),
-        knows_code=_knows_code(first) and _knows_code(second),
+        code=_find_code(*codes),
+        environment=list(_changes(first.environment, second.environment)),
+        is_of_reports=not (first.knows_artifacts and second.knows_artifacts),
+        knows_code=bool(codes[0] and codes[1]),
+        shared_code=len(codes[0].keys() & codes[1].keys()) / max(1, len(codes[0].keys() | codes[1].keys())),
         outcomes=_judge_all(first, second, shared),
-        only_first=[line for line in first.values if line not in second.values],
-        only_second=[line for line in second.values if line not in first.values],
+        only_first=[line for line in first.values if line not in shared],
+        only_second=[line for line in second.values if line not in matched],
     )
+
+
+def match(first: Finished, second: Finished) -> dict[Line, Line]:
+    """Return for lines of the first what they are in the second.
+
+    Lines of one model meet where all parameters that either experiment sweeps have the same values, so that one that is
+    swept and one that is fixed find each other. What is left meets under another name where it is the same in all
+    settings. Where more than one line might be meant, none is.
+    """
+    found: dict[Line, Line] = {}
+    swept: dict[str, set[str]] = {}
+    for line in (*first.values, *second.values):
+        swept.setdefault(line.model, set()).update(line.swept)
+
+    def by_point(side: Finished, line: Line) -> str:
+        settings = side.resolved(line)
+        point = {name: settings.get(name) for name in swept[line.model]}
+        return _key(line.dataset, line.task, line.features, line.model, point)
+
+    def by_settings(side: Finished, line: Line) -> str:
+        return _key(line.dataset, line.task, line.features, line.family, side.resolved(line))
+
+    for key in (by_point, by_settings):
+        sides = [
+            _unique((key(side, line), line) for line in side.values if line not in taken)
+            for side, taken in ((first, found.keys()), (second, set(found.values())))
+        ]
+        found |= {line: sides[1][name] for name, line in sides[0].items() if name in sides[1]}
+    return {line: found[line] for line in first.values if line in found}
+
+
+def _key(*parts: Any) -> str:
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
+def _unique(pairs: Iterable[tuple[str, Line]]) -> dict[str, Line]:
+    """What stands under a key of its own."""
+    found: dict[str, list[Line]] = {}
+    for key, line in pairs:
+        found.setdefault(key, []).append(line)
+    return {key: lines[0] for key, lines in found.items() if len(lines) == 1}
 
 
 def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
@@ -110,23 +162,24 @@ def _digests(finished: Finished) -> dict[str, str]:
     return {" ".join(map(str, entry["label"])): entry["digest"][:12] or entry["status"] for entry in data}
 
 
-def _knows_code(finished: Finished) -> bool:
-    return any(entry.get("code") for entry in finished.artifacts)
+def _codes(finished: Finished) -> dict[str, set[str]]:
+    """With what code each stage made what it made, by names that two experiments may share: `train cnn`."""
+    found: dict[str, set[str]] = {}
+    for entry in finished.artifacts:
+        if code := entry.get("code"):
+            stage, *label = entry["label"]
+            found.setdefault(f"{stage} {label[1 if stage in ('train', 'evaluate') else 0]}", set()).add(str(code))
+    return found
 
 
-def _find_code(first: Finished, second: Finished) -> list[Change]:
-    """Stages whose code differs, by what they made in both, where both results say what code that was."""
-    codes: list[dict[str, str]] = []
-    for finished in (first, second):
-        codes.append({json.dumps(entry["label"]): str(entry.get("code") or "") for entry in finished.artifacts})
-    found: dict[str, Change] = {}
-    for label, one in codes[0].items():
-        two = codes[1].get(label, "")
-        parts = json.loads(label)
-        what = f"{parts[0]} {parts[2] if parts[0] in ('train', 'evaluate') else parts[1]}"
-        if one and two and one != two:
-            found.setdefault(what, Change(what, one[:12], two[:12]))
-    return list(found.values())
+def _find_code(*codes: Mapping[str, set[str]]) -> list[Change]:
+    """What was made with other code, as far as both say what code that was."""
+    written = [
+        (what, *(", ".join(sorted(code[:12] for code in side[what])) for side in codes))
+        for what in codes[0]
+        if what in codes[1] and codes[0][what] != codes[1][what]
+    ]
+    return [Change(*each) for each in written]
 
 
 def _shard(line: Line) -> str:
@@ -134,14 +187,15 @@ def _shard(line: Line) -> str:
     return f"shard {line.dataset}"
 
 
-def _judge_all(first: Finished, second: Finished, lines: Sequence[Line]) -> list[Outcome]:
-    pairs = [(first.of(line, "test"), second.of(line, "test")) for line in lines]
+def _judge_all(first: Finished, second: Finished, lines: Mapping[Line, Line]) -> list[Outcome]:
+    pairs = [(first.of(line, "test"), second.of(other, "test")) for line, other in lines.items()]
     found = [difference(one, two) for one, two in pairs]
     corrected = correct([each.p_value for each in found])
     digests = [_digests(finished) for finished in (first, second)]
     return [
         Outcome(
             line=line,
+            other=other,
             metric=main_metric(line.task),
             first=_mean(one),
             second=_mean(two),
@@ -151,7 +205,7 @@ def _judge_all(first: Finished, second: Finished, lines: Sequence[Line]) -> list
             verdict=judge(main_metric(line.task), one, two, each, p_value)
             + ("" if digests[0].get(_shard(line)) == digests[1].get(_shard(line)) else OTHER_DATA),
         )
-        for line, (one, two), each, p_value in zip(lines, pairs, found, corrected, strict=True)
+        for (line, other), (one, two), each, p_value in zip(lines.items(), pairs, found, corrected, strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,41 @@ from headrace.collection import text
 from headrace.collection.differences import Differences
 from headrace.collection.finished import Finished, Line, main_metric
 from headrace.collection.joined import ALL
-from headrace.figures.comparisons import LOWER_IS_BETTER
+from headrace.figures.comparisons import LOWER_IS_BETTER, format_point
 from headrace.figures.numbers import format_mean, format_number
+from headrace.figures.references import NAMES
 from headrace.judging.statistics import summarise
 from headrace.reporting.report import TEMPLATES, hash_source
 
 
-def render_index(root: Path, found: Sequence[Finished]) -> str:
-    """Every experiment with its best line for each dataset and task, and the best of all; links begin at root."""
+def render_index(root: Path, found: Sequence[Finished], problems: Sequence[str] = ()) -> str:
+    """Every experiment with its best line for each dataset and task, and the best of all; links begin at root.
+
+    `problems` are lines on what could not be read.
+    """
     rows = [_describe(root, finished) for finished in found]
-    return _render("index.html.j2", "index.js", experiments=rows, best=_find_best(rows), table=ALL)
+    best = _find_best(rows)
+    _tell_apart(rows, best)
+    left_out = [problem.removeprefix(f"{root}{os.sep}") for problem in problems]
+    return _render("index.html.j2", "index.js", experiments=rows, best=best, table=ALL, problems=left_out)
+
+
+def _tell_apart(rows: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]]) -> None:
+    """Add what experiments of one name, and datasets of one name, differ in."""
+    names = Counter(row["name"] for row in rows)
+    for row in rows:
+        row["folder"] = row["folder"] if names[row["name"]] > 1 else ""
+    experiments = {row["link"]: row["folder"] for row in rows}
+    datasets = Counter((entry["dataset"], entry["task"]) for entry in best)
+    splits = {
+        name: {entry["split"] for entry in best if (entry["dataset"], entry["task"]) == name} for name in datasets
+    }
+    for entry in best:
+        name = entry["dataset"], entry["task"]
+        told = [entry["split"]] if len(splits[name]) > 1 else []
+        told += [f"data {entry['data'][:12]}"] if entry["data"] else []
+        entry["apart"] = ", ".join(told) if datasets[name] > 1 else ""
+        entry["folder"] = experiments[entry["link"]]
 
 
 def render_comparison(first: Finished, second: Finished, found: Differences) -> str:
@@ -63,6 +89,7 @@ def _describe(root: Path, finished: Finished) -> dict[str, Any]:
     states = [entry["status"] for entry in finished.artifacts if entry["label"][0] == "evaluate"]
     return {
         "name": finished.name,
+        "folder": finished.folder.name,
         "description": finished.description,
         "link": f"{os.path.relpath(finished.folder, root)}/report.html",
         "num_runs": finished.num_runs,
@@ -92,7 +119,19 @@ def _best_line(finished: Finished, lines: Sequence[Line]) -> dict[str, Any] | No
         "value": told.mean,
         "shown": f"{mean} ± {deviation}" if deviation else format_number(told.mean),
         "num_seeds": told.count,
+        "split": format_point(finished.settings.get("datasets", {}).get(line.dataset, {}).get("split", {})),
+        **_hold_against_references(finished, line, told.mean, sign),
     }
+
+
+def _hold_against_references(finished: Finished, line: Line, mean: float, sign: int) -> dict[str, str]:
+    """The best of what needs no training, and that again where the mean of a line is no better; "" without one."""
+    references = finished.references.get((line.dataset, line.task), {})
+    if not references:
+        return {"reference": "", "unbeaten": ""}
+    name, value = min(references.items(), key=lambda pair: sign * pair[1])
+    shown = f"{NAMES.get(name, name)}", format_number(value)
+    return {"reference": " ".join(shown), "unbeaten": "" if sign * mean < sign * value else " reaches ".join(shown)}
 
 
 def _find_best(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,10 +9,13 @@ from headrace.collection.differences import Change, Differences, Outcome
 from headrace.collection.finished import Finished, Line
 from headrace.figures.numbers import format_number
 
+WIDTH = 120
+"""Characters of a line that is broken."""
 HEADINGS = ("dataset", "model", "features", "metric", "A", "B", "B - A", "95 % interval", "p", "verdict for B")
 EXPLANATION = (
-    "results on test: means over seeds, their number in parentheses; p of Student's t test, in pairs where the seeds\n"
-    "are the same and Welch's where they are not, after Holm's correction for all lines"
+    "results on test: means over seeds, their number in parentheses; p of Student's t test, in pairs of the seeds\n"
+    "that both have where these are more than half, else Welch's, after Holm's correction for all lines; a verdict\n"
+    "speaks of more seeds on the same test samples, not of other samples"
 )
 
 
@@ -27,7 +30,7 @@ def describe(first: Finished, second: Finished, found: Differences) -> str:
         lines += [f"  {line}" for line in align([HEADINGS, *(cells(outcome) for outcome in found.outcomes)])]
     for name, only in (("A", found.only_first), ("B", found.only_second)):
         if only:
-            lines += ["", f"only in {name}: {', '.join(title(line) for line in only)}"]
+            lines += ["", *wrap(f"only in {name}: ", [title(line) for line in only])]
     return "\n".join(lines)
 
 
@@ -36,21 +39,25 @@ def sections(found: Differences) -> Iterator[tuple[str, Sequence[Change]]]:
     yield "config", found.config
     yield "data", found.data
     yield "code", found.code
-    yield "environment of the reports", found.environment
+    yield f"environment{' of the reports' if found.is_of_reports else ''}", found.environment
 
 
 def same(name: str, found: Differences) -> str:
     """What is said of a section in which nothing differs."""
-    return "the same" if name != "code" or found.knows_code else "not known of both"
+    if name != "code" or found.shared_code == 1:
+        return "the same"
+    if not found.knows_code:
+        return "not known of both"
+    return "the same in what both made, which is not all" if found.shared_code else "no stage in common"
 
 
 def cells(outcome: Outcome) -> tuple[str, ...]:
     """One line of the table, as HEADINGS says."""
-    each, line = outcome.difference, outcome.line
+    each, line, other = outcome.difference, outcome.line, outcome.other
     interval = "-" if math.isnan(each.low) else f"{format_number(each.low, 3)} to {format_number(each.high, 3)}"
     return (
         line.dataset,
-        line.name,
+        line.name if line.name == other.name else f"{line.name} / {other.name}",
         line.features,
         outcome.metric,
         *(
@@ -67,6 +74,17 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
 def title(line: Line) -> str:
     """A line of results in words."""
     return f"{line.name} on {line.features} of {line.dataset}"
+
+
+def wrap(start: str, items: Sequence[str]) -> list[str]:
+    """Items with commas between them, in lines of at most WIDTH characters where an item is no longer."""
+    lines = [start]
+    for place, item in enumerate(items):
+        said = item if place == len(items) - 1 else f"{item}, "
+        if len(lines[-1]) + len(said.rstrip()) > WIDTH and lines[-1].strip():
+            lines.append("  ")
+        lines[-1] += said
+    return [line.rstrip() for line in lines]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -47,7 +47,7 @@ def collect(options: argparse.Namespace) -> int:
     if not found and not problems:
         raise InputError(f"{root}: no results are there yet: run an experiment first")
     _write(root / ALL, join_tables(found))
-    _write(root / "index.html", render_index(root, found))
+    _write(root / "index.html", render_index(root, found, problems))
     print("\n".join([*problems, f"{len(found)} experiments: {root / 'index.html'}"]))
     return 1 if problems else 0
 

@@ -14,7 +14,7 @@ from headrace.errors import InputError, StageError
 
 if TYPE_CHECKING:
     from headrace.running.jobs import Task
-    from headrace.training.launch import Outcome
+    from headrace.training.outcomes import Outcome
     from headrace.tries.stopping import Stop
 
 
@@ -57,20 +57,22 @@ def run_rank(options: argparse.Namespace) -> int:
     logger.setLevel("INFO" if rank == 0 else "WARNING")
     outcome = _train(tasks[0], options, stop, rank)
     outcome.write(words_of(tasks[0]))
-    return 0 if outcome.error is None else 1
+    # Who lost the others leaves them the time to say why: torchrun ends all ranks when one fails.
+    return 0 if outcome.error is None or outcome.by_peer else 1
 
 
 def _train(task: Task, options: argparse.Namespace, stop: Stop, rank: int) -> Outcome:
     from headrace.running.jobs import Making
     from headrace.stages.train import open_data, train_one
     from headrace.training import distributed
-    from headrace.training.launch import Outcome
+    from headrace.training.outcomes import Outcome
     from headrace.tries.stopping import StoppedError
 
-    device, work = task.spec["training"]["device"], Making(options.into)
+    device, work, joined = task.spec["training"]["device"], Making(options.into), False
     try:
         distributed.take_device(device, int(os.environ["LOCAL_RANK"]))
         ranks = distributed.join(rank, int(os.environ["WORLD_SIZE"]), device, options.store)
+        joined = True
         train_one(task, work, open_data(task), stop, ranks)
     except StoppedError as error:
         return Outcome(rank, time.time(), error=str(error), cause=error.cause)
@@ -79,7 +81,8 @@ def _train(task: Task, options: argparse.Namespace, stop: Stop, rank: int) -> Ou
     except Exception as error:
         traceback.print_exc()
         message = f"{task.id} rank {rank}: {type(error).__name__}: {' '.join(str(error).split())}"
-        return Outcome(rank, time.time(), error=message, by_system=isinstance(error, OSError))
+        lost = joined and distributed.is_of_connection(error)
+        return Outcome(rank, time.time(), error=message, by_system=lost or isinstance(error, OSError), by_peer=lost)
     if work.failure is None:
         distributed.leave()
     return Outcome(rank, time.time(), failure=work.failure, execution=work.execution)

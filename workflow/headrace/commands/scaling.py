@@ -32,10 +32,10 @@ def scaling(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from headrace.experiments.reading import load_experiment
+    from headrace.findings.results import SCALING
     from headrace.planning.plan import Plan
     from headrace.provenance.manifests import write_json
     from headrace.registry import load_kind
-    from headrace.reporting.results import SCALING
     from headrace.scaling.measurements import STAGES, measure
 
     _refuse(options)

@@ -66,6 +66,7 @@ def report(options: argparse.Namespace) -> int:
     from headrace.logs import start_logging
     from headrace.planning.artifacts import receipt_path, spec_path
     from headrace.planning.plan import Site
+    from headrace.provenance.verification import refuse_newer_result
     from headrace.running.jobs import Job
 
     start_logging()
@@ -80,6 +81,7 @@ def report(options: argparse.Namespace) -> int:
     folder = Path(job.spec["results"]) / name
     if folder.resolve() != options.receipt.resolve():
         raise InputError(f"{options.receipt}: the workflow of {name} writes to {folder}; start there, or name that")
+    refuse_newer_result(folder)
     _call(job, None, job.stop)
     print(f"report: {folder / 'report.html'}")
     return 0
@@ -91,8 +93,8 @@ def run_stage(options: argparse.Namespace) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     from headrace.logs import start_logging
-    from headrace.planning.ownership import OWNER_VARIABLE, refuse_orphan, running
     from headrace.running.jobs import Job
+    from headrace.running.ownership import OWNER_VARIABLE, refuse_orphan, running
     from headrace.schedulers.base import find_own_job
     from headrace.tries.history import history_path, one_try
     from headrace.tries.stopping import Stop

@@ -17,6 +17,7 @@ COMPUTES = (
     "formats.columns",
     "formats.delimited",
     "formats.group_columns",
+    "formats.group_keys",
     "formats.labels",
     "formats.lines",
     "formats.split_keys",

@@ -19,7 +19,9 @@ COMPUTES = (
     "formats.array_files",
     "formats.columns",
     "formats.compressed",
+    "formats.group_columns",
     "formats.labels",
+    "formats.row_groups",
     "formats.row_surveys",
     "formats.rows",
     "formats.split_keys",
@@ -57,7 +59,7 @@ class Spec(FileDataset):
         with TemporaryDirectory(prefix="headrace-") as folder:
             target = _join(files["target"], Path(folder)) if "target" in files else None
             inputs = _join(files["path"], Path(folder))
-            return survey_rows(inputs, target, Wish(self.task, split=self.split), dims=_dims(inputs))
+            return survey_rows(inputs, Wish(self.task, split=self.split), target, dims=_dims(inputs))
 
     def open_files(self, files: Files, survey: Survey, scratch: Path) -> Source:
         """Ranges of bytes are read where they lie, or from what was unpacked."""

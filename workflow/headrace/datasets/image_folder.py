@@ -22,7 +22,9 @@ Pixels = Annotated[int, Field(ge=1, le=65536)]
 COMPUTES = (
     "formats.columns",
     "formats.images",
+    "formats.group_columns",
     "formats.labels",
+    "formats.row_groups",
     "formats.row_surveys",
     "formats.rows",
     "formats.split_keys",
@@ -48,6 +50,9 @@ class Spec(FileDataset):
     of one size."""
     width: Pixels | None = None
     """Pixels from left to right that all images are brought to."""
+    groups: Literal["folder"] | None = None
+    """With `folder`, an image's group is the folder below that of its class: `garden` of `flowers/rose/garden/1.png`.
+    Of 50 groups at most the report tells how good every model is for each, and how far they lie apart."""
     resize: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
     """How images are brought to another size."""
 
@@ -68,7 +73,7 @@ class Spec(FileDataset):
         from headrace.formats.row_surveys import refuse_split_column
 
         refuse_split_column(self.split)
-        return survey_images(files["path"], self._folder(files["path"]), self._form())
+        return survey_images(files["path"], self._folder(files["path"]), self._form(), grouped=self.groups is not None)
 
     def open_files(self, files: Files, survey: Survey, scratch: Path) -> Source:
         """Images are decoded by who reads them."""

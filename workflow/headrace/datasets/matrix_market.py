@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 COMPUTES = (
     "formats.columns",
     "formats.compressed",
+    "formats.group_columns",
     "formats.labels",
     "formats.lines",
     "formats.matrix_files",
     "formats.matrix_text",
+    "formats.row_groups",
     "formats.row_surveys",
     "formats.rows",
     "formats.split_keys",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import StringConstraints
+from pydantic import StringConstraints, model_validator
 
 from headrace.datasets.base import FileDataset
+from headrace.formats.group_keys import check_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,10 @@ COMPUTES = (
     "formats.array_files",
     "formats.columns",
     "formats.compressed",
+    "formats.group_columns",
+    "formats.group_keys",
     "formats.labels",
+    "formats.row_groups",
     "formats.row_surveys",
     "formats.rows",
     "formats.split_keys",
@@ -42,11 +46,19 @@ class Spec(FileDataset):
     """Name of the array with one sample a row."""
     target: Member | None = None
     """Name of the array with what to predict: a class or a number (or several numbers) a row."""
+    groups: Member | None = None
+    """Name of an array of names or numbers, one a row and 50 different ones at most, such as a region or a sex: the
+    report tells how good every model is for each of these groups, and how far they lie apart."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What the target is: with `auto`, text, booleans and whole numbers are classes, fractions are numbers to predict;
     more than 100 different whole numbers need to be told."""
     missing: Literal["error", "drop"] = "error"
     """What to do with a row that holds NaN: stop, or leave it out."""
+
+    @model_validator(mode="after")
+    def _groups_beside_a_target(self) -> Self:
+        check_groups(self.groups, self.target, "an array")
+        return self
 
     def survey(self, files: Files) -> Survey:
         """Every number is looked at once; `split.column` names an array as well."""
@@ -58,9 +70,10 @@ class Spec(FileDataset):
         with TemporaryDirectory(prefix="headrace-") as folder:
             place = Path(folder)
             inputs = _unpack(files["path"], self.inputs, place)
-            target = None if self.target is None else _unpack(files["path"], self.target, place)
-            keys = None if self.split.column is None else _unpack(files["path"], self.split.column, place)
-            return survey_rows(inputs, target, Wish(self.task, self.missing, self.split), keys)
+            members = (self.target, self.split.column, self.groups)
+            target, keys, groups = (None if name is None else _unpack(files["path"], name, place) for name in members)
+            wish = Wish(self.task, self.missing, self.split, self.groups or "")
+            return survey_rows(inputs, wish, target, keys, groups)
 
     def open_files(self, files: Files, survey: Survey, scratch: Path) -> Source:
         """Unpacked arrays are read in ranges of bytes."""

@@ -10,6 +10,7 @@ from headrace.formats.table_keys import TableDataset
 COMPUTES = (
     "formats.columns",
     "formats.group_columns",
+    "formats.group_keys",
     "formats.labels",
     "formats.parquet_tables",
     "formats.split_keys",

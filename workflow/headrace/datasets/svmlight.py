@@ -12,6 +12,7 @@ from headrace.experiments.config import PositiveInt
 
 COMPUTES = (
     "formats.columns",
+    "formats.group_columns",
     "formats.labels",
     "formats.lines",
     "formats.svmlight",
@@ -23,10 +24,13 @@ class Spec(FileDataset):
     data/rcv1.svm}`.
 
     Indices must rise within a line; what is not named is 0, and zeros that are named are not stored. What follows `#`
-    is left out. `qid:NUMBER` behind the label tells groups, which `split: {by: grouped, column: qid}` keeps together;
-    otherwise it is passed over.
+    is left out. `qid:NUMBER` behind the label names a group: `split: {by: grouped, column: qid}` keeps groups together,
+    `groups: qid` tells how they differ; otherwise it is passed over.
     """
 
+    groups: Literal["qid"] | None = None
+    """With `qid`, the number behind it is a line's group. Of 50 groups at most the report tells how good every model is
+    for each, and how far they lie apart."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What the label is. `auto`: whole numbers are classes, fractions are numbers to predict; more than 100 different
     whole numbers need to be told."""
@@ -43,9 +47,11 @@ class Spec(FileDataset):
 
     def survey(self, files: Files) -> Survey:
         """Every line is parsed once."""
-        from headrace.formats.svmlight import survey_svmlight
+        from headrace.formats.svmlight import Form, survey_svmlight
 
-        return survey_svmlight(self, files["path"], self.task, self.index_base, self.num_features)
+        divided, grouped = self.split.column is not None, self.groups is not None
+        form = Form(self.task, self.index_base, self.num_features, divided, grouped)
+        return survey_svmlight(form, files["path"])
 
     def open_files(self, files: Files, survey: Survey, scratch: Path) -> Source:
         """Parts of some 8 MiB of text; .gz files are unpacked to the scratch folder."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import model_validator
 
 from headrace.datasets.base import FileDataset, Files, Source, Survey
+from headrace.formats.group_keys import check_groups
 from headrace.formats.table_keys import ColumnName
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 COMPUTES = (
     "formats.columns",
+    "formats.group_columns",
+    "formats.group_keys",
     "formats.labels",
     "formats.lines",
     "formats.split_keys",
@@ -36,17 +39,20 @@ class Spec(FileDataset):
     """With `json`: the key that holds the text."""
     target: ColumnName | None = None
     """With `json`: the key that holds the label, as text, a number or a truth value; without it there are none."""
+    groups: ColumnName | None = None
+    """With `json`: the key that holds the name of a text's group, such as a region or a dialect. Of 50 groups at most
+    the report tells how good every model is for each, and how far they lie apart."""
     encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
     """How characters are written in the files."""
 
     @model_validator(mode="after")
     def _keys_of_json(self) -> Self:
         if self.format != "json":
-            for key, given in (("text", self.text != "text"), ("target", self.target is not None)):
-                if given:
+            given = {"text": self.text != "text", "target": self.target, "groups": self.groups}
+            for key, value in {**given, "split.column": self.split.column}.items():
+                if value:
                     raise ValueError(f"{key}: means nothing with format: {self.format}; allowed with json")
-            if self.split.column is not None:
-                raise ValueError(f"split.column: means nothing with format: {self.format}; allowed with json")
+        check_groups(self.groups, self.target, "a key")
         return self
 
     def survey(self, files: Files) -> Survey:
@@ -65,4 +71,4 @@ class Spec(FileDataset):
         """How texts and labels lie in a line."""
         from headrace.formats.texts import Form
 
-        return Form(self.format, self.text, self.target, self.split.column, self.encoding)
+        return Form(self.format, self.text, self.target, self.split.column, self.encoding, self.groups)

@@ -178,19 +178,13 @@ class Training(Frozen):
 
 
 class Corruption(Frozen):
-    """How the inputs of the test split are made worse, to see what is left of every metric."""
+    """How the inputs of the test split are made worse, to see what is left of every metric: strengths of each kind."""
 
-    noise: tuple[Annotated[float, Field(gt=0, le=100)], ...]
-    """Strengths of Gaussian noise, in standard deviations of every feature over the training split."""
-
-    @model_validator(mode="after")
-    def _strengths_are_distinct(self) -> Self:
-        if not self.noise:
-            raise ValueError("noise is empty; give at least one strength")
-        twice = sorted({strength for strength in self.noise if self.noise.count(strength) > 1})
-        if twice:
-            raise ValueError(f"noise has {twice[0]:g} twice; every strength may appear once")
-        return self
+    @property
+    def strengths(self) -> Mapping[str, list[float]]:
+        """By kind, the smallest first."""
+        # The keys are those of the kinds that there are, which `evaluation` puts in.
+        return {kind: sorted(given) for kind, given in self.model_dump(exclude_none=True).items()}
 
 
 class Attributions(Frozen):
@@ -223,8 +217,10 @@ class Evaluation(Frozen):
     """Draws behind `neg_iw_bound`, what a test sample costs an autoencoder by importance weighting (Burda et al. 2016):
     the more, the tighter a bound, each for the time of one decoding; 0 for none."""
     corruption: Corruption | None = None
-    """Judge classification and regression once more on noisy inputs, as in `{noise: [0.1, 0.3, 0.5]}`; only for models
-    that read dense measurements. Densities are left out: a noisy sample is another sample."""
+    """Judge classification and regression once more on test inputs made worse, as in `{noise: [0.1, 0.5], blur: [1]}`.
+    It is done to the features that a model reads, behind all preprocessing. A model whose features do not fit a kind is
+    left out of it, and the report says so; a kind that fits no model is refused. Densities are left out: a sample made
+    worse is another sample."""
     attributions: Attributions | None = None
     """Show what predictions rest on, as in `{samples: 12}`, by integrated gradients and by occlusion, and whether that
     depends on what was learnt. Only for models of dense measurements that predict classes or one number."""

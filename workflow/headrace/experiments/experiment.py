@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from pydantic import SerializeAsAny, SkipValidation
 
+from headrace.corruptions.base import CorruptionSpec
 from headrace.datasets.base import DataInfo, DatasetSpec
 from headrace.experiments.config import Evaluation, Frozen, Name, Sweep, Training
 from headrace.experiments.splits import planned_sizes
@@ -14,7 +15,7 @@ from headrace.experiments.sweeps import Point, expand
 from headrace.experiments.validation import Problems, parse
 from headrace.models.base import ModelSpec
 from headrace.preprocessing.base import StepSpec
-from headrace.registry import load_kind
+from headrace.registry import load_kind, restore
 
 RAW = "raw"
 
@@ -85,6 +86,21 @@ class Experiment(Frozen):
             except ValueError as error:
                 raise ValueError(f"features.{features}[{i}].{error} (dataset {dataset})") from error
         return info
+
+    def corruptions(self, dataset: str, features: str) -> tuple[dict[str, list[float]], dict[str, str]]:
+        """What is done to a feature set to judge its models once more: strengths by kind; and, of kinds that do not fit
+        it, what it holds instead of what they need. Raises ValueError as `features_info` does.
+        """
+        asked, info = self.evaluation.corruption, self.features_info(dataset, features)
+        fitting: dict[str, list[float]] = {}
+        unfit: dict[str, str] = {}
+        for kind, strengths in (asked.strengths if asked is not None else {}).items():
+            found = restore("corruptions", {"kind": kind, "strengths": strengths}, CorruptionSpec).misfit(info)
+            if found is None:
+                fitting[kind] = strengths
+            else:
+                unfit[kind] = found
+        return fitting, unfit
 
     def pairs(self, model: Model) -> list[tuple[str, str]]:
         """The (dataset, task) that a model meets: all whose task fits, unless it names its datasets."""

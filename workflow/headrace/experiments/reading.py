@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from headrace.corruptions.base import CorruptionSpec
 from headrace.datasets.base import DataInfo, DatasetSpec
 from headrace.errors import InputError
 from headrace.experiments import yaml_files
 from headrace.experiments.config import Evaluation, Kind, Split, Sweep, Training
+from headrace.experiments.evaluation import evaluation_type
 from headrace.experiments.experiment import RAW, Experiment, Model, ModelKeys, Setting, TopLevel
 from headrace.experiments.splits import planned_sizes, resolve_split
 from headrace.experiments.validation import KeyPath, Problems, parse, parse_mapping
@@ -43,7 +45,7 @@ def check_experiment(
         problems.add(("features", RAW), "raw is the data without any step; choose another name")
     models = [model for i, value in enumerate(top.models) if (model := _model(value, ("models", i), problems))]
     training = parse(Training, top.training, ("training",), problems)
-    evaluation = parse(Evaluation, top.evaluation, ("evaluation",), problems)
+    evaluation = parse(evaluation_type(), top.evaluation, ("evaluation",), problems)
     for key, given in (("datasets", top.datasets), ("models", top.models)):
         if not given:
             problems.add((key,), f"{key} is empty; give at least one")
@@ -200,6 +202,7 @@ def _check_references(experiment: Experiment, problems: Problems) -> None:
 
 def _check_fit(experiment: Experiment, problems: Problems) -> None:
     """Every model must meet a dataset, read its features, and be allowed at every point of its sweep."""
+    _check_corruption(experiment, problems)
     for i, model in enumerate(experiment.models):
         path: KeyPath = ("models", i)
         try:
@@ -213,10 +216,8 @@ def _check_fit(experiment: Experiment, problems: Problems) -> None:
             tasks = cast(type[ModelSpec], load_kind("models", model.keys.kind)).tasks
             who = ", ".join(sorted(missing)) or "every dataset"
             problems.add(path, f"{model.keys.kind} serves {' and '.join(tasks)}, which does not fit {who}")
-        for dataset, task in pairs:
+        for dataset, _ in pairs:
             _check_shapes(experiment, model, dataset, settings, path, problems)
-            if experiment.evaluation.corruption is not None and task != "density":
-                _check_corruption(experiment, model, dataset, problems)
 
 
 def _check_shapes(
@@ -239,16 +240,26 @@ def _check_shapes(
         problems.add(path, f"{error} (dataset {dataset}, features {model.keys.features})")
 
 
-def _check_corruption(experiment: Experiment, model: Model, dataset: str, problems: Problems) -> None:
-    """Noise can be added to dense measurements, and to nothing else."""
-    try:
-        info = experiment.features_info(dataset, model.keys.features)
-    except ValueError:
-        return
-    if info.layout != "dense" or info.num_codes:
-        found = "codes" if info.num_codes else f"{info.layout} inputs"
-        where = f"{model.name} reads {found} (dataset {dataset}, features {model.keys.features})"
-        problems.add(("evaluation", "corruption"), f"noise is added to dense measurements only, and {where}")
+def _check_corruption(experiment: Experiment, problems: Problems) -> None:
+    """Every kind of corruption must fit a model; others are left out of it."""
+    fitting: set[str] = set()
+    unfit: dict[str, str] = {}
+    for model in experiment.models:
+        for dataset, task in experiment.pairs(model):
+            if task == "density":
+                continue
+            try:
+                found, reasons = experiment.corruptions(dataset, model.keys.features)
+            except ValueError:
+                # Said of the model itself.
+                continue
+            fitting |= found.keys()
+            where = f"(dataset {dataset}, features {model.keys.features})"
+            unfit = {kind: f"{model.name} reads {what} {where}" for kind, what in reasons.items()} | unfit
+    for kind, who in unfit.items():
+        if kind not in fitting:
+            needs = cast(type[CorruptionSpec], load_kind("corruptions", kind)).needs
+            problems.add(("evaluation", "corruption", kind), f"needs a model that reads {needs}, and {who}")
 
 
 def _check_setting(setting: Setting, info: DataInfo) -> None:

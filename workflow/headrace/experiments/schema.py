@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from headrace.experiments.config import Evaluation, Training
+from headrace.experiments.config import Training
+from headrace.experiments.evaluation import evaluation_type
 from headrace.experiments.experiment import ModelKeys, TopLevel
 from headrace.registry import list_kinds, load_kind
 
@@ -44,7 +45,7 @@ def experiment_schema() -> Schema:
     top["properties"]["features"] |= {"type": "object", "additionalProperties": chain}
     top["properties"]["models"] |= {"type": "array", "items": _reference("models"), "minItems": 1}
     top["properties"]["training"] = _take(Training, definitions)
-    top["properties"]["evaluation"] = _take(Evaluation, definitions)
+    top["properties"]["evaluation"] = _take(evaluation_type(), definitions)
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Headrace experiment"}
     return {**head, **top, "$defs": dict(sorted(definitions.items()))}
 
@@ -114,7 +115,7 @@ def render_documentation() -> str:
     """The text of configs/README.md."""
     lines = [HEAD]
     definitions: Schema = {}
-    sections = (("The file", TopLevel), ("training", Training), ("evaluation", Evaluation))
+    sections = (("The file", TopLevel), ("training", Training), ("evaluation", evaluation_type()))
     for title, model in (*sections, ("Every entry of models", ModelKeys)):
         lines += _section("##", title, model, definitions)
     for group, title in TITLES.items():

@@ -12,7 +12,7 @@ import numpy as np
 
 from headrace.figures.charts import NAME_OF_KEY
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, ROUNDING, Candidate, Comparison
-from headrace.figures.numbers import format_number
+from headrace.figures.numbers import format_number, format_share
 from headrace.figures.spreads import find_doubt
 from headrace.figures.theme import Row, Spec, finish
 from headrace.judging.resampling import Estimate, draw_runs, estimate
@@ -107,11 +107,12 @@ def _rank(models: Sequence[str], scores: Sequence[Mapping[str, Values]]) -> list
     """Return the standing of every model from its scores by dataset."""
     strata = [tuple(known[model] for known in scores) for model in models]
     observed = np.array([[math.fsum(runs) / len(runs) for runs in members] for members in strata])
-    resampled = np.stack(
-        [_resample_means(members, _stream(place, scores)) for place, members in enumerate(strata)], axis=1
-    )
-    ranks, found = mean_ranks(observed), mean_ranks(resampled)
-    over_runs = [estimate(members, _stream(place, scores)) for place, members in enumerate(strata)]
+    resampled, over_runs = [], []
+    for place, members in enumerate(strata):
+        # One behind the other, since both rest on the same resamples.
+        resampled.append(_resample_means(members, _stream(place, scores)))
+        over_runs.append(estimate(members, _stream(place, scores)))
+    ranks, found = mean_ranks(observed), mean_ranks(np.stack(resampled, axis=1))
     has_spread = all(len(runs) > 1 for members in strata for runs in members)
     return [
         Standing(
@@ -146,12 +147,28 @@ def mean_ranks(scores: FloatArray) -> FloatArray:
     Equal scores share the mean of their ranks.
     """
     total = np.zeros(scores.shape[:-1])
-    # A dataset and an opponent at a time: all at once would take memory by the square of the models.
     for on_dataset in np.moveaxis(scores, -1, 0):
-        for other in np.moveaxis(on_dataset, -1, 0):
-            ahead = other[..., np.newaxis] - on_dataset
-            total += (ahead > ROUNDING) + (np.abs(ahead) <= ROUNDING) / 2
-    return np.asarray(total / scores.shape[-1] + 0.5)
+        total += _rank_models(on_dataset)
+    return np.asarray(total / scores.shape[-1])
+
+
+def _rank_models(scores: FloatArray) -> FloatArray:
+    """Return the rank of every model on one dataset, from (..., models).
+
+    By sorting: a model held against each other one takes time by the square of the models.
+    """
+    order = np.argsort(-scores, axis=-1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=-1)
+    places = np.broadcast_to(np.arange(scores.shape[-1]), scores.shape)
+    apart = ordered[..., :-1] - ordered[..., 1:] > ROUNDING
+    edge = np.ones((*scores.shape[:-1], 1), bool)
+    # Of a stretch of equal scores the first place and the last, which is looked for from behind.
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, apart], axis=-1), places, 0), axis=-1)
+    ends = np.where(np.concatenate([apart, edge], axis=-1), places, scores.shape[-1])
+    last = np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
+    ranks = np.empty(scores.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
+    return ranks
 
 
 def draw_profile(found: Aggregate, colours: Mapping[str, str]) -> Spec | None:
@@ -198,8 +215,8 @@ def _tabulate_profile(key: str, standing: Standing, stream: int) -> list[Row]:
     for step in np.linspace(0, 1, NUM_STEPS):
         share = float((scores > step).mean())
         low, high = percentile_interval((drawn > step).mean(axis=1)) if has_spread else (math.nan, math.nan)
-        interval = f"{low:.0%} to {high:.0%}" if has_spread else "none"
-        texts = {"model": standing.model, "score above": format_number(float(step), 2), "runs": f"{share:.0%}"}
+        interval = f"{format_share(low)} to {format_share(high)}" if has_spread else "none"
+        texts = {"model": standing.model, "score above": format_number(float(step), 2), "runs": format_share(share)}
         numbers = {"score": round(float(step), 6), "share": share, "low": low, "high": high}
         rows.append({"key": key, **texts, "95 % interval": interval, **numbers})
     return rows

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.figures.absences import explain_absence, say_missing_baseline
+from headrace.figures.claims import MAX_NAMES
 from headrace.figures.comparisons import Candidate, Comparison, find_metric
+from headrace.figures.leads import find_lead, say_lead
 from headrace.figures.numbers import format_mean
 from headrace.figures.references import hold_against
-from headrace.reporting.results import Results, RunResult
+from headrace.figures.words import join, join_some
+from headrace.findings.results import Results, RunResult
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,7 @@ class Answer:
 
 
 def answer(comparison: Comparison) -> Answer:
-    """Say which model is best, and whether the seeds bear that out.
-
-    A difference is called clear when the 95 % intervals of the means over seeds don't overlap. That is stricter than a
-    test of the difference (Schenker & Gentleman 2001, "On Judging the Significance of Differences by Examining the
-    Overlap Between Confidence Intervals"): it errs towards "no clear difference".
-    """
+    """Say which model is best, and whether seeds and samples bear that out."""
     best = list(comparison.best.values())
     headline, sentences, is_clear = _judge(comparison, best)
     verdict = hold_against(comparison, best[0]) if best else None
@@ -40,53 +39,50 @@ def answer(comparison: Comparison) -> Answer:
     elif verdict is not None:
         # Whichever model is the best of them is of no account then.
         said = f"That alone reaches {verdict.reached} in {comparison.metric}."
-        headline, sentences, is_clear = verdict.sentence, [said, headline, *sentences], False
+        headline, sentences = verdict.sentence, [said, f"Among the models: {headline}", *sentences]
+        is_clear = False
     left_out = [model for model in comparison.models if model not in comparison.best]
     if best and left_out:
-        whose = "their" if len(left_out) > 1 else "its"
-        sentences.append(f"Not ranked, since {whose} mean {comparison.metric} isn't a number: {_join(left_out)}.")
+        sentences.append(_say_left_out(comparison, left_out))
     if any(comparison.is_swept(candidate.model) for candidate in best):
         sentences.append(_describe_selection(comparison))
     return Answer(comparison.dataset, comparison.task, headline, tuple(sentences), is_clear)
 
 
+def _is_doubtful(candidate: Candidate) -> bool:
+    """Say whether it has finished runs of which none may count."""
+    return bool(candidate.finished) and not candidate.counted
+
+
 def _judge(comparison: Comparison, best: Sequence[Candidate]) -> tuple[str, list[str], bool]:
+    if not best and any(map(_is_doubtful, comparison.candidates)):
+        return "No answer: it is not known which runs count.", [], False
     if not best:
         return "No answer: no run finished with a result.", [], False
     winner, metric = best[0], comparison.metric
     numbers = [_describe(comparison, candidate) for candidate in best[:2]]
     if len(best) == 1:
         alone = "There is no other model to compare it with."
-        return f"{winner.name} is the only model with a result.", [f"Its mean {metric} is {numbers[0]}.", alone], False
+        others = (candidate for candidate in comparison.candidates if candidate.model != winner.model)
+        has_values = any(each.values(metric, comparison.split) or _is_doubtful(each) for each in others)
+        headline = f"{winner.name} is the only model {'that can be ranked' if has_values else 'with a result'}."
+        return headline, [f"Its mean {metric} is {numbers[0]}.", alone], False
     ranking = f"{winner.name} has the best mean {metric}, {numbers[0]}; {best[1].name} comes next with {numbers[1]}."
-    intervals = [candidate.interval(metric, comparison.split) for candidate in best]
-    if any(math.isnan(end) for interval in intervals[:2] for end in interval):
-        chance = "One seed can't tell a difference from chance."
-        return f"No clear difference between {winner.model} and {best[1].model}.", [ranking, chance], False
-    # An interval that isn't there overlaps everything: its model stays among those that may be as good.
-    tied = [c.model for c, interval in zip(best, intervals, strict=True) if not _are_apart(intervals[0], interval)]
-    if len(tied) > 1:
-        overlap = f"Their {_say_intervals(best, metric, comparison.split)} overlap."
-        return f"No clear difference between {_join(tied)}.", [ranking, overlap], False
-    apart = f"The {_say_intervals(best, metric, comparison.split)} don't overlap."
-    return f"{winner.model} is best.", [ranking, apart], True
+    headline, sentences, is_clear = say_lead(comparison, find_lead(comparison, best))
+    return headline, [ranking, *sentences], is_clear
 
 
-def _say_intervals(best: Sequence[Candidate], metric: str, split: str) -> str:
-    """Say what the intervals that were compared are of."""
-    if all(candidate.summary(metric, split).standard_deviation > 0 for candidate in best):
-        return "95 % intervals over the seeds"
-    return "intervals (95 % over the seeds; over the samples where all seeds agree)"
-
-
-def _are_apart(first: tuple[float, float], second: tuple[float, float]) -> bool:
-    return first[1] < second[0] or second[1] < first[0]
+def _say_left_out(comparison: Comparison, models: Sequence[str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for model in models:
+        by_reason.setdefault(explain_absence(comparison, model), []).append(model)
+    return f"Not ranked: {'; '.join(f'{join_some(names, MAX_NAMES)} ({why})' for why, names in by_reason.items())}."
 
 
 def _describe(comparison: Comparison, candidate: Candidate) -> str:
     summary = candidate.summary(comparison.metric, comparison.split)
     mean, deviation = format_mean(summary.mean, summary.standard_deviation)
-    total = len(candidate.runs)
+    total = candidate.num_seeds
     seeds = f"{summary.count} seed{'s' if summary.count > 1 else ''}"
     seeds = seeds if summary.count == total else f"{summary.count} of {total} seeds"
     return f"{mean} ± {deviation} over {seeds}" if deviation else f"{mean} with {seeds}"
@@ -99,21 +95,29 @@ def _describe_selection(comparison: Comparison) -> str:
     return f"{chosen} itself, which flatters the models with many settings."
 
 
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def find_problems(results: Results, comparisons: Sequence[Comparison]) -> list[str]:
     """Return what a reader must know first: what failed, what is missing, which numbers aren't numbers."""
     problems = [_describe_unfinished(results.runs)]
     stages = Counter((str(step["stage"]), str(step["status"])) for step in find_broken_steps(results))
     problems += [f"Stage {stage}: {count} {status}." for (stage, status), count in stages.items()]
     for comparison in comparisons:
+        if missing := say_missing_baseline(comparison, results.baseline):
+            problems.append(missing)
         for candidate in comparison.candidates:
             problems += _find_doubts(comparison, candidate)
+        problems += _find_twins(comparison)
     if not results.runs:
         problems.append("There are no runs: nothing was compared.")
     return [problem for problem in problems if problem]
+
+
+def _find_twins(comparison: Comparison) -> Iterator[str]:
+    """Yield the candidates that are the same runs, as a model that was named twice: nothing can differ between them."""
+    named: dict[tuple[str, ...], list[str]] = {}
+    for candidate in comparison.candidates:
+        named.setdefault(tuple(run.id for run in candidate.runs), []).append(candidate.name)
+    for names in (names for names in named.values() if len(names) > 1):
+        yield f"{join_some(names, MAX_NAMES)} on {comparison.dataset} are the same runs, and each is ranked by itself."
 
 
 def find_broken_steps(results: Results) -> list[Mapping[str, Any]]:
@@ -138,7 +142,8 @@ def _describe_unfinished(runs: Sequence[RunResult]) -> str:
     ]
     counts = [f"{states['failed']} failed", *counts] if states["failed"] else counts
     rest = len(runs) - states.total()
-    return f"Of {len(runs)} runs, {_join(counts)}: every number here rests on the other {rest}."
+    rests = f"every number here rests on the other {rest}" if rest else "there is no result yet"
+    return f"Of {len(runs)} runs, {join(counts)}: {rests}."
 
 
 def _find_doubts(comparison: Comparison, candidate: Candidate) -> list[str]:
@@ -154,10 +159,13 @@ def _find_doubts(comparison: Comparison, candidate: Candidate) -> list[str]:
         who = runs[0] if len(runs) == 1 else f"{len(runs)} runs of {where}"
         why = "; a class is missing there" if metric == "auroc" else ""
         doubts.append(f"{who} finished, but {metric} ({split}) isn't a finite number{why}.")
-    left_out = "The statistics leave it out; the table of results and the answer count every one of its runs."
-    if candidate.repeated_seeds:
+    left_out = "It has no mean and takes part in no comparison; the table of runs shows each of them."
+    if candidate.disagreeing_seeds:
+        seeds = ", ".join(map(str, candidate.disagreeing_seeds))
+        doubts.append(f"{where} has runs of the same seed that do not say the same: {seeds}. {left_out}")
+    elif candidate.repeated_seeds:
         seeds = ", ".join(map(str, candidate.repeated_seeds))
-        doubts.append(f"{where} counts the same seed more than once: {seeds}. {left_out}")
+        doubts.append(f"{where} has the same seed more than once: {seeds}. The first finished run of each counts.")
     if candidate.mixed_settings:
         names = ", ".join(candidate.mixed_settings)
         doubts.append(f"{where} mixes runs with different settings: {names}. {left_out}")

@@ -9,8 +9,8 @@ from typing import Any
 
 from headrace.figures.comparisons import Candidate
 from headrace.figures.numbers import format_mean, format_number
+from headrace.findings.results import Explanation
 from headrace.judging.statistics import summarise
-from headrace.reporting.results import Explanation
 
 LOW = 0.5
 """A rank correlation below it is low: the ranks of two maps share less than a quarter of their variance then."""
@@ -55,8 +55,8 @@ class CheckedMethod:
 
 
 def find_explained(candidate: Candidate) -> list[Explanation]:
-    """Return what is known of every seed."""
-    return [run.explanation for run in candidate.finished if run.explanation is not None]
+    """Return what is known of every seed that counts."""
+    return [run.explanation for run in candidate.counted if run.explanation is not None]
 
 
 def check_methods(candidate: Candidate) -> list[CheckedMethod]:

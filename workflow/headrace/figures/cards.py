@@ -23,7 +23,7 @@ from headrace.figures.numbers import (
     format_seconds,
 )
 from headrace.figures.peaks import find_peak
-from headrace.reporting.results import DatasetResult, Results, RunResult
+from headrace.findings.results import DatasetResult, Results, RunResult
 
 EXPORTED = frozenset({"classification", "regression"})
 """Tasks whose models `headrace export` writes as a program."""
@@ -82,8 +82,8 @@ def _make_card(comparison: Comparison, candidate: Candidate, results: Results, d
         "training": _describe_training(candidate.runs[0]),
         "data": _describe_data(dataset),
         "seeds": _describe_seeds(candidate),
-        "cost": _describe_cost(candidate.finished),
-        "speed": _describe_speed(candidate.finished),
+        "cost": _describe_cost(candidate.counted),
+        "speed": _describe_speed(candidate.counted),
         "intended use": _describe_use(comparison, dataset),
     }
     return Card(
@@ -113,6 +113,8 @@ def choose_run(comparison: Comparison, candidate: Candidate) -> RunResult | None
 def _describe_choice(comparison: Comparison, candidate: Candidate) -> str:
     if len(candidate.finished) < 2:
         return "its only finished run"
+    if not candidate.counted:
+        return "the first of its runs: it is not known which of them count"
     return f"the best of its seeds by {comparison.metric} on {comparison.selection_split}"
 
 
@@ -120,7 +122,7 @@ def _describe_setting(comparison: Comparison, candidate: Candidate) -> str:
     """Return the point of the sweep, and how it was chosen; "" without a sweep."""
     if not comparison.is_swept(candidate.model):
         return ""
-    number = sum(other.model == candidate.model for other in comparison.candidates)
+    number = len(comparison.of_model(candidate.model))
     if comparison.best.get(candidate.model) is not candidate:
         return f"{candidate.setting}; the first of {number}, none of which has a result"
     return f"{candidate.setting}; the best of {number} by mean {comparison.metric} on {comparison.selection_split}"
@@ -258,7 +260,7 @@ def _find_limits(comparison: Comparison, candidate: Candidate, dataset: DatasetR
         yield "It answers with one of its classes whatever it is shown."
     if comparison.task == "regression":
         yield "It gives a number without saying how sure it is."
-    if len(candidate.finished) == 1:
+    if len(candidate.counted) == 1:
         yield "One seed can't tell how much of the result is chance."
     if comparison.is_swept(candidate.model) and comparison.selection_split == comparison.split:
         yield f"Its setting was chosen on {comparison.split} itself, which flatters it."

@@ -33,3 +33,16 @@ def read_citations() -> Mapping[str, Citation]:
     return {
         entry["key"]: Citation(entry["key"], entry["words"], entry[0].replace(entry["cited"], "", 1)) for entry in found
     }
+
+
+class Text:
+    """Sentences, and what they have cited so far."""
+
+    def __init__(self) -> None:
+        self.cited: dict[str, Citation] = {}
+
+    def cite(self, *keys: str) -> str:
+        """The sources of some methods in parentheses, with a space in front; "" where none has one."""
+        found = [read_citations()[key] for key in keys if key in read_citations()]
+        self.cited |= {citation.key: citation for citation in found}
+        return f" ({'; '.join(citation.words for citation in found)})" if found else ""

@@ -50,7 +50,7 @@ def score_classes(counts: NDArray[Any]) -> NDArray[np.float64]:
 def tabulate_classes(candidate: Candidate, class_names: Sequence[str]) -> list[ClassRow]:
     """Return one row a class in their order; where they are too many, those with the lowest mean F1."""
     matrices = [
-        np.asarray(run.confusion) for run in candidate.finished if run.confusion is not None and run.confusion.size
+        np.asarray(run.confusion) for run in candidate.counted if run.confusion is not None and run.confusion.size
     ]
     if not matrices:
         return []

@@ -26,7 +26,7 @@ MAX_COUNTED_CLASSES = 20
 
 def sum_confusions(candidate: Candidate) -> NDArray[Any] | None:
     """Add up the confusion matrices of a candidate's seeds."""
-    matrices = [np.asarray(run.confusion) for run in candidate.finished if run.confusion is not None]
+    matrices = [np.asarray(run.confusion) for run in candidate.counted if run.confusion is not None]
     return np.sum(matrices, axis=0) if matrices else None
 
 

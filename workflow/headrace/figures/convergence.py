@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.figures.numbers import format_bytes, format_number, format_seconds
 from headrace.figures.theme import PALETTE, Row, Spec, finish
-from headrace.reporting.results import FitTrace
+from headrace.findings.results import FitTrace
 
 MAX_PANELS = 24
 """Charts on the page; the table has all fits."""

@@ -1,4 +1,4 @@
-"""The charts of a page as files: each as SVG, and as CSV with the rows that it draws."""
+"""The charts and pictures of a page as files: each as SVG, and a chart as CSV with the rows that it draws too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headrace.figures.images import Strip, draw_strips
 from headrace.figures.theme import Row, Spec, draw_svg
 from headrace.provenance.manifests import read_json, write_atomically, write_json
 
@@ -46,9 +47,20 @@ class Figure:
     spec: Spec
 
 
-def name_figures(figures: Iterable[Figure]) -> dict[str, Figure]:
-    """Give every chart a name that any file system takes: SECTION-PART-PART, with a number where two would be alike."""
-    named: dict[str, Figure] = {}
+@dataclass(frozen=True)
+class Picture:
+    """Images of the page."""
+
+    section: str
+    parts: tuple[str, ...]
+    """As those of a chart."""
+    caption: str
+    strips: Sequence[Strip]
+
+
+def name_figures(figures: Iterable[Figure | Picture]) -> dict[str, Figure | Picture]:
+    """Name every figure as any file system takes it: SECTION-PART-PART, with a number where two would be alike."""
+    named: dict[str, Figure | Picture] = {}
     taken: set[str] = set()
     for figure in figures:
         whole = "-".join([figure.section, *(_UNSAFE.sub("_", part) or "_" for part in figure.parts)])
@@ -61,10 +73,10 @@ def name_figures(figures: Iterable[Figure]) -> dict[str, Figure]:
     return named
 
 
-def write_figures(figures: Sequence[Figure], folder: Path) -> list[dict[str, Any]]:
-    """Write all charts into a folder, remove those that an earlier call left there, and return what the list says.
+def write_figures(figures: Sequence[Figure | Picture], folder: Path) -> list[dict[str, Any]]:
+    """Write all figures into a folder, remove those that an earlier call left there, and return what the list says.
 
-    The same charts give the same bytes. Nothing is touched that this module has not written.
+    The same give the same bytes. Nothing is touched that this module has not written.
     """
     named = name_figures(figures)
     listed: list[dict[str, Any]] = [
@@ -72,8 +84,8 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[dict[str, Any
             "name": name,
             "section": figure.section,
             "about": list(figure.parts),
-            "caption": str(figure.spec.get("description", "")),
-            "files": [f"{name}.svg"] * (count_points(figure.spec) <= MAX_POINTS) + [f"{name}.csv"],
+            "caption": _caption(figure),
+            "files": [f"{name}{ending}" for ending in _endings(figure)],
         }
         for name, figure in named.items()
     ]
@@ -83,13 +95,27 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[dict[str, Any
     write_json(folder / LIST, listed, durable=False)
     for each in listed:
         for file in each["files"]:
-            draw = draw_svg if file.endswith(".svg") else tabulate
-            write_atomically(folder / file, draw(named[each["name"]].spec).encode(), durable=False)
+            write_atomically(folder / file, _draw(named[each["name"]], file).encode(), durable=False)
     return listed
 
 
+def _caption(figure: Figure | Picture) -> str:
+    return figure.caption if isinstance(figure, Picture) else str(figure.spec.get("description", ""))
+
+
+def _endings(figure: Figure | Picture) -> list[str]:
+    is_drawn = isinstance(figure, Picture) or count_points(figure.spec) <= MAX_POINTS
+    return [".svg"] * is_drawn + [".csv"] * (not isinstance(figure, Picture))
+
+
+def _draw(figure: Figure | Picture, file: str) -> str:
+    if isinstance(figure, Picture):
+        return draw_strips(figure.strips, figure.caption)
+    return draw_svg(figure.spec) if file.endswith(".svg") else tabulate(figure.spec)
+
+
 def list_figures(folder: Path) -> list[dict[str, Any]]:
-    """What the list in a folder says of its charts: name, section, about, caption, files; [] where there is none."""
+    """What the list in a folder says of its figures: name, section, about, caption, files; [] where there is none."""
     return list(read_json(folder / LIST)) if (folder / LIST).is_file() else []
 
 

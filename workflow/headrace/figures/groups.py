@@ -33,7 +33,7 @@ class GroupTable:
 
 def tabulate_groups(candidate: Candidate) -> GroupTable | None:
     """Return means over the seeds and the values of each; None where nothing is known of groups."""
-    found = [run.groups for run in candidate.finished if run.groups is not None]
+    found = [run.groups for run in candidate.counted if run.groups is not None]
     if not found:
         return None
     first = found[0]

@@ -6,7 +6,9 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,50 @@ GREY, RGB, INDEXED = 0, 2, 3
 CHANNELS = 3
 MAX_LEVEL = 127
 """Of a heat map, to each side of 0."""
+
+
+LABEL_PX, SPACE_PX, SCALE = 150, 8, 2
+"""Of a drawing: the width of its labels, the space between strips, and the side of a strip's pixel."""
+
+CONTROLS = dict.fromkeys({*range(32), 0x7F, 0xFFFE, 0xFFFF} - {9, 10, 13})
+"""Characters that XML has no place for."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Images side by side."""
+
+    label: str
+    note: str
+    """Below the label, smaller; "" where there is none."""
+    pixels: NDArray[np.uint8]
+    """(height, width), grey."""
+
+
+def draw_strips(strips: Sequence[Strip], description: str) -> str:
+    """Return strips below each other, each beside its label, as SVG with PNG inside."""
+    lines, top = [], 0
+    for strip in strips:
+        height, width = (SCALE * side for side in strip.pixels.shape)
+        middle = top + height / 2
+        place = f'x="{LABEL_PX}" y="{top}" width="{width}" height="{height}"'
+        lines.append(f'<image {place} style="image-rendering:pixelated" xlink:href="{image_uri(strip.pixels)}"/>')
+        lines.append(f'<text y="{middle if strip.note else middle + 4:g}" font-size="13">{_as_xml(strip.label)}</text>')
+        if strip.note:
+            lines.append(f'<text y="{middle + 15:g}" font-size="11" fill="#5b6570">{_as_xml(strip.note)}</text>')
+        top += height + SPACE_PX
+    width = LABEL_PX + SCALE * max(strip.pixels.shape[1] for strip in strips)
+    box = f'width="{width}" height="{top - SPACE_PX}" viewBox="0 0 {width} {top - SPACE_PX}"'
+    about = (
+        f'role="img" aria-label={quoteattr(description.translate(CONTROLS))} font-family="sans-serif" fill="#1d2329"'
+    )
+    body = "\n".join(lines)
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f"<svg {names} {box} {about}>\n{body}\n</svg>\n"
+
+
+def _as_xml(text: str) -> str:
+    return escape(text.translate(CONTROLS))
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

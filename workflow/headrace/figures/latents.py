@@ -9,8 +9,9 @@ import numpy as np
 
 from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.confusions import name_classes
+from headrace.figures.numbers import format_share
 from headrace.figures.theme import PALETTE, Row, Spec, finish
-from headrace.reporting.results import LatentMap
+from headrace.findings.results import LatentMap
 
 MAX_PANELS = 8
 """Maps on a page."""
@@ -25,7 +26,7 @@ def draw_map(found: LatentMap, class_names: Sequence[str], model: str, dataset: 
     """Draw a dot for every sample, with the colour and shape of its class where there are classes and not too many."""
     names = _name(found, class_names)
     axes = [
-        alt.Axis(title=f"axis {number}, {share:.0%} of the variance", tickCount=5, labelFlush=False)
+        alt.Axis(title=f"axis {number}, {format_share(share)} of the variance", tickCount=5, labelFlush=False)
         for number, share in enumerate(found.explained, 1)
     ]
     base = alt.Chart(alt.NamedData("samples")).encode(

@@ -32,6 +32,15 @@ def format_mean(mean: float, deviation: float) -> tuple[str, str]:
     return f"{mean:.{decimals}f}", f"{deviation:.{decimals}f}"
 
 
+def format_alike(value: float, shown: str) -> str:
+    """Write a number with as many decimals as another one that is shown; with four digits where that one has none."""
+    whole, _, decimals = shown.partition(".")
+    if not math.isfinite(value) or not decimals.isdigit() or not whole.lstrip("-").isdigit():
+        return format_number(value)
+    text = f"{value:.{len(decimals)}f}"
+    return text if float(text) or not value else format_number(value, 2)
+
+
 def format_count(count: int | None) -> str:
     """Write a whole number with thin spaces between thousands."""
     return "–" if count is None else f"{count:,}".replace(",", "\u202f")
@@ -90,4 +99,4 @@ def format_energy(joules: float | None) -> str:
 
 def format_share(share: float | None) -> str:
     """Write a share as whole percents."""
-    return "–" if share is None else f"{share:.0%}"
+    return "–" if share is None else f"{100 * share:.0f}\u00a0%"

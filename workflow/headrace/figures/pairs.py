@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from headrace.figures.claims import DIRECTIONS, Interval, bound_differences, holds, is_known, say_many, say_pair
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, Candidate, Comparison
-from headrace.figures.numbers import format_number
+from headrace.findings.results import RunResult
 from headrace.judging.resampling import share_interval
 from headrace.judging.significance import (
     NOTHING,
@@ -19,12 +20,16 @@ from headrace.judging.significance import (
     correct,
     difference,
     effect_size,
+    find_pairs,
     sign_flip_test,
 )
 from headrace.judging.statistics import FloatArray
 
 LEVEL = 0.05
 """A corrected p value above it lets no difference be claimed."""
+
+MAX_SENTENCES = 12
+"""Models with a sentence each; of more those of which the same is claimed share one."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,19 @@ class Pair:
     """Corrected for all models that are compared with the baseline."""
     flip_p_value: float
     """The same by flipping signs, corrected too; nan where nothing is paired or the differences have no spread."""
+    samples: Interval
+    """95 %, of the difference over the test samples, the seeds as they are; nan where nobody kept resamples."""
     effect: Effect
     probability: float
     """That a run of the candidate is better than one of the baseline, ties counted half; nan without runs."""
     probability_interval: tuple[float, float]
     """95 %, by resampling the seeds of both; nan with fewer than two of either."""
-    num_seeds: int
-    """Of the candidate."""
+    most_seeds: int
+    """Of the candidate or the baseline, whichever has more; 0 where one has none."""
+    verdict: str
+    """What the seeds let be claimed."""
     sentence: str
+    """What they let be claimed together with the samples."""
 
 
 def pair_with(comparison: Comparison, baseline: str | None) -> list[Pair]:
@@ -64,6 +74,12 @@ def pair_with(comparison: Comparison, baseline: str | None) -> list[Pair]:
             for each, (one, two) in zip(found, values, strict=True)
         ]
     )
+    runs = [_pair_runs(comparison, reference, other, *each) for other, each in zip(others, values, strict=True)]
+    samples = bound_differences(comparison.split, runs)
+    verdicts = [
+        judge(comparison.metric, *both, each, p_value)
+        for both, each, p_value in zip(values, found, corrected, strict=True)
+    ]
     return [
         Pair(
             candidate=other,
@@ -71,23 +87,57 @@ def pair_with(comparison: Comparison, baseline: str | None) -> list[Pair]:
             difference=each,
             p_value=p_value,
             flip_p_value=flip_p_value,
+            samples=interval,
             effect=effect_size(one, two),
             probability=probability_of_improvement(comparison.metric, one, two),
             probability_interval=interval_of_improvement(comparison.metric, one, two),
-            num_seeds=len(two),
-            sentence=_say(comparison.metric, reference, other, judge(comparison.metric, one, two, each, p_value), each),
+            most_seeds=max(len(one), len(two)) if one and two else 0,
+            verdict=verdict,
+            sentence=say_pair(comparison, reference, other, verdict, each, interval),
         )
-        for other, (one, two), each, p_value, flip_p_value in zip(
-            others, values, found, corrected, flipped, strict=True
+        for other, (one, two), each, p_value, flip_p_value, interval, verdict in zip(
+            others, values, found, corrected, flipped, samples, verdicts, strict=True
         )
     ]
 
 
+def _pair_runs(
+    comparison: Comparison, reference: Candidate, other: Candidate, one: Mapping[int, float], two: Mapping[int, float]
+) -> tuple[list[RunResult], list[RunResult]]:
+    """The runs on which a difference rests: those of the seeds in which both are pairs, or all."""
+    seeds = find_pairs(one, two)
+    first, second = (
+        [run for run, _ in candidate.values(comparison.metric, comparison.split) if run.seed in (seeds or values)]
+        for candidate, values in ((reference, one), (other, two))
+    )
+    return first, second
+
+
+def say_pairs(comparison: Comparison, pairs: Sequence[Pair]) -> list[str]:
+    """Return a sentence for every pair, or for all of which the same is claimed where there are many."""
+    if len(pairs) <= MAX_SENTENCES:
+        return [pair.sentence for pair in pairs]
+    alike: dict[tuple[str, bool, bool], list[Pair]] = {}
+    for pair in pairs:
+        rests_on_samples = pair.verdict in DIRECTIONS and is_known(pair.samples)
+        held = rests_on_samples and holds(pair.difference.value, pair.samples)
+        alike.setdefault((pair.verdict, rests_on_samples, held), []).append(pair)
+    return [
+        say_many(
+            comparison,
+            members[0].baseline,
+            [pair.candidate.name for pair in members],
+            verdict,
+            members[0].difference.value,
+            members[0].samples,
+        )
+        for (verdict, *_), members in alike.items()
+    ]
+
+
 def by_seed(comparison: Comparison, candidate: Candidate) -> dict[int, float]:
-    """The main metric for every seed; nothing where a seed was run twice, since nobody knows which run counts."""
-    values = candidate.values(comparison.metric, comparison.split)
-    found = {run.seed: value.value for run, value in values}
-    return found if len(found) == len(values) else {}
+    """The main metric for every seed."""
+    return {run.seed: value.value for run, value in candidate.values(comparison.metric, comparison.split)}
 
 
 def judge(metric: str, one: Mapping[int, float], two: Mapping[int, float], found: Difference, p_value: float) -> str:
@@ -101,7 +151,9 @@ def judge(metric: str, one: Mapping[int, float], two: Mapping[int, float], found
             return "one seed cannot tell a difference from chance"
         if abs(found.value) <= ROUNDING * max(map(abs, [*one.values(), *two.values()])):
             return "the same for every seed"
-        return "differs by the same for every seed: there is no chance in it to test against"
+        if all(_are_equal(list(values.values())) for values in (one, two)):
+            return "differs by the same for every seed, and neither has a spread over the seeds to test against"
+        return "the differences happen to be the same for every seed: no test can be made"
     if p_value > LEVEL:
         return "no difference can be claimed"
     if metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER:
@@ -134,12 +186,5 @@ def _find_wins(metric: str, one: Mapping[int, float], two: Mapping[int, float]) 
     return np.greater(*pairs) + np.equal(*pairs) / 2
 
 
-def _say(metric: str, reference: Candidate, other: Candidate, verdict: str, found: Difference) -> str:
-    """A sentence for a paper."""
-    if verdict in ("better", "worse", "larger", "smaller"):
-        by = f"its mean {metric} differs by {format_number(found.value, 3)}"
-        interval = f"95 % interval {format_number(found.low, 3)} to {format_number(found.high, 3)}"
-        return f"{other.name} is {verdict} than {reference.name}: {by} ({interval})."
-    if verdict == "no difference can be claimed":
-        return f"Between {other.name} and {reference.name} no difference can be claimed."
-    return f"{other.name} beside {reference.name}: {verdict}."
+def _are_equal(values: Sequence[float]) -> bool:
+    return max(values) - min(values) <= ROUNDING * max(map(abs, values))

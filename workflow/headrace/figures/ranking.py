@@ -12,9 +12,9 @@ from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.comparisons import Candidate, Comparison
 from headrace.figures.numbers import format_number
 from headrace.figures.theme import MUTED, Row, Spec, finish
+from headrace.findings.results import RunResult
 from headrace.judging.calibration import NUM_BINS, Reliability
 from headrace.judging.ranking import Curve
-from headrace.reporting.results import RunResult
 
 Way = Literal["roc", "precision_recall"]
 
@@ -74,13 +74,13 @@ def draw_tradeoffs(comparison: Comparison, colours: Mapping[str, str], way: Way)
 
 def _name_area(candidate: Candidate, way: Way) -> str:
     """Return a candidate's name with the mean area of its seeds."""
-    curves = [curve for run in candidate.finished if (curve := getattr(run, way)) is not None]
+    curves = [curve for run in candidate.counted if (curve := getattr(run, way)) is not None]
     return f"{candidate.name}, area {format_number(math.fsum(curve.area for curve in curves) / len(curves))}"
 
 
 def select_traced(comparison: Comparison, way: Way) -> list[Candidate]:
     """Return the chosen candidates that have a curve, the best first."""
-    return [c for c in comparison.best.values() if any(getattr(run, way) is not None for run in c.finished)]
+    return [c for c in comparison.best.values() if any(getattr(run, way) is not None for run in c.counted)]
 
 
 def _draw_diagonal(name: str, x: alt.X, y: alt.Y) -> alt.Chart:
@@ -94,7 +94,7 @@ def _tabulate_curves(candidates: Sequence[Candidate], keys: Sequence[str], way: 
     found: list[tuple[str, str, RunResult, Curve]] = [
         (key, candidate.name, run, curve)
         for key, candidate in zip(keys, candidates, strict=True)
-        for run in candidate.finished
+        for run in candidate.counted
         if (curve := getattr(run, way)) is not None
     ]
     every = max(1, math.ceil(sum(len(curve.x) for *_, curve in found) / MAX_POINTS))
@@ -109,12 +109,12 @@ def _tabulate_curves(candidates: Sequence[Candidate], keys: Sequence[str], way: 
 
 def select_measured(comparison: Comparison) -> list[Candidate]:
     """Return the chosen candidates of which reliability is known, the best first."""
-    return [c for c in comparison.best.values() if any(run.reliability is not None for run in c.finished)]
+    return [c for c in comparison.best.values() if any(run.reliability is not None for run in c.counted)]
 
 
 def pool_reliability(candidate: Candidate) -> Reliability:
     """Put the samples of all seeds together."""
-    return Reliability.pool([run.reliability for run in candidate.finished if run.reliability is not None])
+    return Reliability.pool([run.reliability for run in candidate.counted if run.reliability is not None])
 
 
 def draw_reliability(candidate: Candidate, colour: str, dataset: str) -> Spec:
@@ -137,7 +137,7 @@ def draw_reliability(candidate: Candidate, colour: str, dataset: str) -> Spec:
     )
     tables = {
         "perfect": [{"x": 0, "y": 0}, {"x": 1, "y": 1}],
-        "seeds": [_tabulate_seed(run, run.reliability) for run in candidate.finished if run.reliability is not None],
+        "seeds": [_tabulate_seed(run, run.reliability) for run in candidate.counted if run.reliability is not None],
         "bins": _tabulate_bins(pool_reliability(candidate)),
     }
     chart = alt.layer(_draw_diagonal("perfect", x, y), seeds, bins).properties(width="container", height=HEIGHT)

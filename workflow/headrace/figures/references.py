@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headrace.figures.claims import Interval, bound_differences, holds, is_known, name_samples, say_interval
 from headrace.figures.comparisons import Candidate, Comparison
 from headrace.figures.numbers import format_number
-from headrace.reporting.results import MetricValue, ReferenceResult
+from headrace.findings.results import MetricValue, ReferenceResult
 
 NAMES = {
     "most_frequent": "most frequent class",
@@ -67,11 +68,34 @@ def hold_against(comparison: Comparison, winner: Candidate) -> Verdict | None:
     if not sign * winner.summary(comparison.metric, comparison.split).mean < sign * value:
         return Verdict(f"No model is better than {doing}.", reached, False)
     told = f"{doing}, which reaches {reached} without training"
-    low, high = winner.interval(comparison.metric, comparison.split)
-    if math.isnan(low):
-        values = winner.values(comparison.metric, comparison.split)
-        # One seed has no interval over seeds, but that over the samples of the split.
-        low, high = (values[0][1].low, values[0][1].high) if len(values) == 1 else (low, high)
-    if math.isnan(low) or low <= value <= high:
+    values = winner.values(comparison.metric, comparison.split)
+    (samples,) = bound_differences(comparison.split, [([reference], [run for run, _ in values])])
+    if not _is_ahead(winner, comparison, value, samples):
         return Verdict(f"{winner.name} is not clearly better than {told}.", reached, True)
-    return Verdict(f"{winner.name} is better than {told}.", reached, True)
+    alone = f"the one run of {winner.name}" if len(values) == 1 else winner.name
+    if not is_known(samples):
+        return Verdict(f"On {name_samples(comparison)}, {alone} is better than {told}.", reached, True)
+    lead = abs(winner.summary(comparison.metric, comparison.split).mean - value)
+    interval = samples if sign < 0 else (-samples[1], -samples[0])
+    how_sure = f"the lead is {format_number(lead, 3)}, 95 % interval over the samples {say_interval(interval)}"
+    if holds(lead, interval):
+        said = f"{alone[0].upper()}{alone[1:]}" if len(values) == 1 else alone
+        return Verdict(f"{said} is better than {told} ({how_sure}).", reached, True)
+    restricted = f"On {name_samples(comparison)}, {alone} is better than {told}, but other samples could turn that"
+    return Verdict(f"{restricted} ({how_sure}).", reached, True)
+
+
+def _is_ahead(winner: Candidate, comparison: Comparison, value: float, samples: Interval) -> bool:
+    """Whether chance in the training leaves a better mean better than a fixed value.
+
+    One seed, and seeds that all agree, know of no such chance: then the samples alone decide, of the difference where
+    it is known of them, and else of the model.
+    """
+    members = winner.values(comparison.metric, comparison.split)
+    has_spread = winner.summary(comparison.metric, comparison.split).standard_deviation > 0
+    if not has_spread and is_known(samples):
+        return True
+    low, high = winner.interval(comparison.metric, comparison.split)
+    if len(members) == 1:
+        low, high = members[0][1].low, members[0][1].high
+    return not (math.isnan(low) or low <= value <= high)

@@ -9,10 +9,10 @@ from typing import Any
 
 import altair as alt
 
-from headrace.figures.comparisons import Candidate, Comparison, find_metric
+from headrace.figures.comparisons import HIGHER_IS_BETTER, Candidate, Comparison, find_metric
 from headrace.figures.theme import Row, Spec, finish
+from headrace.findings.results import MetricValue
 from headrace.judging.statistics import Summary, summarise
-from headrace.reporting.results import MetricValue
 
 MAX_DRAWN = 8
 """Models in one chart, the best; the table has them all."""
@@ -38,7 +38,7 @@ def find_strengths(comparison: Comparison, corruption: str) -> list[float]:
     strengths = {
         value.strength
         for candidate in comparison.best.values()
-        for run in candidate.finished
+        for run in candidate.counted
         for value in run.corrupted
         if value.corruption == corruption
     }
@@ -48,7 +48,7 @@ def find_strengths(comparison: Comparison, corruption: str) -> list[float]:
 def find_level(comparison: Comparison, candidate: Candidate, corruption: str, strength: float) -> Level:
     """Return what the seeds of a candidate reach at a strength."""
     found: list[tuple[int, MetricValue]] = []
-    for run in candidate.finished:
+    for run in candidate.counted:
         if not strength:
             value: MetricValue | None = find_metric(run, comparison.metric, "test")
         else:
@@ -60,9 +60,40 @@ def find_level(comparison: Comparison, candidate: Candidate, corruption: str, st
     return Level(strength, found)
 
 
-def draw_robustness(comparison: Comparison, corruption: str, colours: Mapping[str, str]) -> Spec | None:
-    """Draw the mean over the strengths, a line a model, and a dot for every seed."""
-    drawn = list(comparison.best.values())[:MAX_DRAWN]
+def find_left_out(comparison: Comparison, corruption: str) -> dict[str, str]:
+    """Return what models read that a corruption does not fit, by their names."""
+    reasons = {name: one.runs[0].uncorrupted.get(corruption) for name, one in comparison.best.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def find_judged(comparison: Comparison, corruption: str) -> list[Candidate]:
+    """Return the chosen candidates that were judged so, the best first."""
+    left_out = find_left_out(comparison, corruption)
+    return [candidate for name, candidate in comparison.best.items() if name not in left_out]
+
+
+def find_kept(comparison: Comparison, candidate: Candidate, corruption: str, strengths: Sequence[float]) -> Summary:
+    """Return how much of the main metric is left, on average over the strengths; mean and spread over the seeds.
+
+    It is the ratio to the metric of the split as it is where higher is better, and 1 then means all of it; elsewhere,
+    where a ratio would depend on what 0 is, it is the difference. Undefined (nan) for a ratio to nothing.
+    """
+    clean, *worse = (dict(find_level(comparison, candidate, corruption, strength).values) for strength in strengths)
+    kept = []
+    for seed, value in clean.items():
+        if not all(seed in level for level in worse):
+            continue
+        if comparison.metric in HIGHER_IS_BETTER:
+            found = [level[seed].value / value.value if value.value > 0 else math.nan for level in worse]
+        else:
+            found = [level[seed].value - value.value for level in worse]
+        kept.append(math.fsum(found) / len(found))
+    return summarise(kept)
+
+
+def draw_robustness(comparison: Comparison, corruption: str, unit: str, colours: Mapping[str, str]) -> Spec | None:
+    """Draw the mean over the strengths, a line a model, and a dot for every seed; `unit` is what a strength is."""
+    drawn = find_judged(comparison, corruption)[:MAX_DRAWN]
     strengths = find_strengths(comparison, corruption)
     tables: dict[str, list[Row]] = {"means": [], "seeds": []}
     for position, candidate in enumerate(drawn):
@@ -82,7 +113,7 @@ def draw_robustness(comparison: Comparison, corruption: str, colours: Mapping[st
     legend = alt.Legend(title=None, orient="bottom", columns=1, labelExpr=NAME_OF_KEY, symbolType="stroke")
     better = "lower" if comparison.lower_is_better else "higher"
     y_axis = alt.Axis(title=f"{comparison.metric} on test ({better} is better)", tickCount=5)
-    x_axis = alt.Axis(title=f"{corruption}, in standard deviations of each feature", values=strengths, grid=False)
+    x_axis = alt.Axis(title=f"{corruption}: {unit}", values=strengths, grid=False)
     shared: dict[str, Any] = {
         "x": alt.X("strength:Q", axis=x_axis, scale=alt.Scale(nice=False, padding=8)),
         "y": alt.Y("value:Q", axis=y_axis, scale=alt.Scale(zero=False, nice=True)),

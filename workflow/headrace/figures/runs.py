@@ -8,8 +8,10 @@ from typing import Any
 
 from headrace.figures.cards import write_commands
 from headrace.figures.comparisons import Candidate, Comparison, find_metric, format_value
-from headrace.figures.numbers import format_count, format_number, format_seconds
-from headrace.reporting.results import DatasetResult, Results, RunResult
+from headrace.figures.energy import find_trained, measure_joules
+from headrace.figures.numbers import format_count, format_energy, format_number, format_seconds
+from headrace.findings.results import DatasetResult, Results, RunResult
+from headrace.tries.usage import Energy
 
 Row = dict[str, Any]
 
@@ -20,6 +22,7 @@ def tabulate_runs(results: Results, comparisons: Sequence[Comparison]) -> Row:
     Parameters are listed once for all runs that share them: of a large sweep they would be most of the page.
     """
     datasets = {dataset.name: dataset for dataset in results.datasets}
+    trained = find_trained(results.usage)
     candidates: list[Row] = []
     parameters: dict[tuple[tuple[str, str], ...], int] = {}
     runs: list[Row] = []
@@ -30,7 +33,7 @@ def tabulate_runs(results: Results, comparisons: Sequence[Comparison]) -> Row:
             for run in candidate.runs:
                 pairs = tuple((name, format_value(value)) for name, value in {**run.parameters, **run.point}.items())
                 place = {"candidate": len(candidates), "parameters": parameters.setdefault(pairs, len(parameters))}
-                runs.append({**place, **_describe(run, columns), **_tell_use(run, datasets.get(run.dataset))})
+                runs.append({**place, **_describe(run, columns, trained), **_tell_use(run, datasets.get(run.dataset))})
             candidates.append(_describe_candidate(comparison, candidate, columns))
     return {"parameters": list(parameters), "candidates": candidates, "runs": runs}
 
@@ -51,11 +54,15 @@ def _describe_candidate(comparison: Comparison, candidate: Candidate, columns: S
     }
 
 
-def _describe(run: RunResult, columns: Sequence[tuple[str, str]]) -> Row:
+def _describe(run: RunResult, columns: Sequence[tuple[str, str]], trained: Energy | None) -> Row:
+    joules = measure_joules(run, trained)
+    sign = "" if trained is None or trained.is_measured else "≈ "
     facts = {
         "seed": str(run.seed),
         "status": run.status,
         "time": "" if run.seconds is None else format_seconds(run.seconds),
+        "CPU time": "" if run.cpu_s is None else format_seconds(run.cpu_s),
+        "energy of training": "" if joules is None else f"{sign}{format_energy(joules)}",
         "device": run.device,
         "best epoch": "" if run.best_epoch is None else str(run.best_epoch),
         "trainable parameters": "" if run.num_parameters is None else format_count(run.num_parameters),

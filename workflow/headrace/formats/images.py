@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from headrace.blocks import Blocks
-from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET, DataInfo, Source, SourceFile, Survey
+from headrace.datasets.base import GROUP, INPUTS, SPLIT_KEY, TARGET, DataInfo, Source, SourceFile, Survey
 from headrace.errors import InputError
 from headrace.experiments.splits import SPLITS
-from headrace.formats.columns import MAX_NAMES
+from headrace.formats.columns import MAX_NAMES, names_of
+from headrace.formats.group_columns import GroupSurvey, group_codes
 from headrace.formats.rows import IMAGE_SCALE
 from headrace.formats.split_keys import SPLIT_NAMES
 from headrace.logs import logger
@@ -125,12 +126,37 @@ def list_images(files: Sequence[SourceFile], folder: Path) -> tuple[list[str], l
     return sorted(set(classes)), classes, [splits[parts[0]] for parts in inside] if divided else []
 
 
-def survey_images(files: Sequence[SourceFile], folder: Path, form: Form) -> Survey:
-    """Decode every image once. Raises InputError naming the file that is broken, or of another size."""
+def survey_groups(files: Sequence[SourceFile], folder: Path, depth: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """(files,) int16: which of the folders below those of classes every file lies in, and what the store says of them.
+
+    `depth` folders lie above these. Raises InputError for a file that lies in none.
+    """
+    below = [file.path.relative_to(folder).parts[depth:-1] for file in files]
+    for file, parts in zip(files, below, strict=True):
+        if not parts:
+            raise InputError(f"groups: {file.path}: lies in no folder below that of its class")
+    column = names_of(np.arange(len(files)), [parts[0] for parts in below])
+    _refuse_untold(column.names, folder)
+    survey = GroupSurvey("folder", told=False)
+    survey.add(column, lambda _: f"{folder}: folders below those of classes")
+    said = survey.finish()
+    codes = {name: code for code, name in enumerate(said["group_names"])}
+    return group_codes(column, codes, "folder", lambda row: str(files[row].path)), said
+
+
+def survey_images(files: Sequence[SourceFile], folder: Path, form: Form, *, grouped: bool = False) -> Survey:
+    """Decode every image once. With `grouped`, the folder below that of its class is an image's group.
+
+    Raises InputError naming the file that is broken, or of another size.
+    """
     names, classes, splits = list_images(files, folder)
     if len(names) < 2 or len(names) > MAX_NAMES:
         raise InputError(f"{folder}: has {len(names)} folders of classes; allowed: 2 to {MAX_NAMES}")
     _refuse_untold(names, folder)
+    index: dict[str, np.ndarray] = {}
+    said: dict[str, Any] = {}
+    if grouped:
+        index[GROUP], said = survey_groups(files, folder, 2 if splits else 1)
     shape = _look_at_all(files, folder, form)
     place = {name: code for code, name in enumerate(names)}
     codes = np.array([place[name] for name in classes], np.int64)
@@ -146,8 +172,8 @@ def survey_images(files: Sequence[SourceFile], folder: Path, form: Form) -> Surv
         unit_interval=True,
         own_split=bool(splits),
     )
-    index = {TARGET: codes} | ({SPLIT_KEY: np.array(splits, np.int64)} if splits else {})
-    return Survey(info, index, {"class_names": names})
+    index |= {TARGET: codes} | ({SPLIT_KEY: np.array(splits, np.int64)} if splits else {})
+    return Survey(info, index, {"class_names": names, **said})
 
 
 def _look_at_all(files: Sequence[SourceFile], folder: Path, form: Form) -> tuple[int, ...]:
@@ -191,23 +217,22 @@ class Images(Source):
         """`files` are the ones that were surveyed."""
         self._folder, self._form = scratch.absolute(), form
         info = survey.info
-        self.variables = {
-            INPUTS: form.variable(info.shape[0], info.shape[1]),
-            TARGET: Variable((), (), "int64"),
-        }
+        self.variables = {INPUTS: form.variable(info.shape[0], info.shape[1])}
+        self._coded = [name for name in (TARGET, GROUP) if name in survey.index]
+        for name in self._coded:
+            np.save(self._folder / f"{name}.npy", survey.index[name], allow_pickle=False)
+            self.variables[name] = Variable((), (), survey.index[name].dtype.name)
         self.borders = part_borders(info.num_samples, self.variables[INPUTS].row_bytes)
-        self.attributes = {"class_names": list(info.class_names)}
+        self.attributes = dict(survey.attributes)
         names = [os.fsencode(file.path.absolute()) for file in files]
         (self._folder / "names").write_bytes(b"".join(names))
         np.save(self._folder / "edges.npy", np.cumsum([0, *map(len, names)]), allow_pickle=False)
-        np.save(self._folder / "codes.npy", survey.index[TARGET], allow_pickle=False)
 
     def read(self, part: int, names: Sequence[str]) -> Blocks:
         """Decode the images of a part."""
         start, stop = int(self.borders[part]), int(self.borders[part + 1])
-        blocks = {}
-        if TARGET in names:
-            blocks[TARGET] = np.array(np.load(self._folder / "codes.npy", mmap_mode="r")[start:stop])
+        coded = [name for name in self._coded if name in names]
+        blocks = {name: np.array(np.load(self._folder / f"{name}.npy", mmap_mode="r")[start:stop]) for name in coded}
         if INPUTS in names:
             shape = self.variables[INPUTS].shape
             images = np.empty((stop - start, *shape), np.uint8)

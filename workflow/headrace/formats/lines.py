@@ -85,29 +85,37 @@ class Lines:
         return starts, ends - returns
 
 
-def read_parts(files: Sequence[SourceFile], *, quoted: bool = False) -> Iterator[Lines]:
+def read_parts(files: Sequence[SourceFile], *, quoted: bool = False, torn: bool = False) -> Iterator[Lines]:
     """All lines of files, some 8 MiB at a time; `quoted` ones may go on behind a line's end that is in quotes.
 
-    A .gz file is unpacked on the way: positions are those in what it holds. Raises InputError for an empty file.
+    A line that is longer than a part is cut between two characters where lines may be `torn`. A .gz file is unpacked on
+    the way: positions are those in what it holds. Raises InputError for an empty file, and for a line of too many
+    bytes to be held.
     """
     for number, file in enumerate(files):
-        name, start, line, rest = str(file.path), 0, 1, b""
+        name, start, line, rest, is_empty = str(file.path), 0, 1, b"", True
         with _opened(file.path) as stream:
             while more := stream.read(PART_BYTES):
                 data = rest + more
                 if start == 0 and data.startswith(BYTE_ORDER_MARK):
                     start, data = len(BYTE_ORDER_MARK), data[len(BYTE_ORDER_MARK) :]
                 border = last_border(data, quoted)
+                if border == 0 and torn:
+                    border = last_character(data)
                 if border == 0 and len(data) > LONGEST_LINE_BYTES:
                     why = ", or a quote is never closed" if quoted else ""
-                    raise InputError(f"{name}: line {line}: is longer than {LONGEST_LINE_BYTES // 2**20} MiB{why}")
+                    most = f"{LONGEST_LINE_BYTES // 2**20} MiB"
+                    raise InputError(
+                        f"{name}: line {line}: is longer than {most}{why}; allowed: lines of {most} at most"
+                    )
                 whole, rest = data[:border], data[border:]
+                is_empty &= not data
                 if whole:
                     yield Lines(name, number, start, line, whole)
                     start, line = start + len(whole), line + whole.count(b"\n")
         if rest:
             yield Lines(name, number, start, line, rest)
-        if line == 1 and not rest:
+        if is_empty:
             raise InputError(f"{name}: is empty")
 
 
@@ -127,6 +135,16 @@ def borders_of(data: bytes, quoted: bool) -> np.ndarray:
         quotes = np.flatnonzero(values == QUOTE)
         ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
     return ends + 1
+
+
+def last_character(data: bytes) -> int:
+    """Where bytes in UTF-8, or in an encoding of one byte a character, end without a character that is cut short."""
+    for length in range(1, min(4, len(data)) + 1):
+        byte = data[-length]
+        if byte & 0xC0 != 0x80:
+            wanted = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+            return len(data) - length if wanted > length else len(data)
+    return len(data)
 
 
 @contextmanager

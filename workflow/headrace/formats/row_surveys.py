@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headrace.datasets.base import SPLIT_KEY, TARGET, DataInfo, Survey
+from headrace.datasets.base import GROUP, SPLIT_KEY, TARGET, DataInfo, Survey
 from headrace.errors import InputError
 from headrace.experiments.config import Split
 from headrace.experiments.splits import SPLITS
 from headrace.formats.columns import MAX_NAMES
 from headrace.formats.labels import MAX_WHOLE, TaskRule
-from headrace.formats.rows import KEPT, Rows, input_variable, is_image, number_variable
+from headrace.formats.row_groups import survey_groups
+from headrace.formats.rows import KEPT, Rows, input_variable, is_image, number_variable, plain_values
 from headrace.formats.split_keys import SPLIT_NAMES
 
 MOST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -27,13 +28,16 @@ class Wish:
     task: TaskRule = "auto"
     missing: Literal["error", "drop"] = "error"
     split: Split = field(default_factory=Split)
+    groups: str = ""
+    """What tells groups apart, for the report."""
 
 
 def survey_rows(
     inputs: Rows,
-    target: Rows | None,
     wish: Wish,
+    target: Rows | None = None,
     keys: Rows | None = None,
+    groups: Rows | None = None,
     dims: tuple[str, ...] = (),
     attributes: dict[str, Any] | None = None,
 ) -> Survey:
@@ -43,14 +47,15 @@ def survey_rows(
     numbers of rows, for types that mean nothing here.
     """
     refuse_type(inputs, "inputs", "biuf")
-    for name, rows in (("target", target), ("split.column", keys)):
+    beside = (("target", target), ("split.column", keys), ("groups", groups))
+    for name, rows in beside:
         if rows is not None and rows.num_rows != inputs.num_rows:
             raise InputError(f"{rows.place(0)}: {name} has {rows.num_rows} rows; inputs have {inputs.num_rows}")
     keep = np.ones(inputs.num_rows, bool)
     lowest, highest = _look_through(inputs, keep, wish)
-    for rows in (target, keys):
+    for name, rows in beside:
         if rows is not None:
-            refuse_type(rows, "target" if rows is target else "split.column", "biufUS")
+            refuse_type(rows, name, "biufUS")
             _look_through(rows, keep, wish)
     if keep.sum() < len(SPLITS):
         raise InputError(f"{inputs.place(0)}: there are {keep.sum()} whole rows; three splits need at least 3")
@@ -58,6 +63,9 @@ def survey_rows(
     tasks, described = _target(target, keep, wish.task, index)
     if keys is not None:
         index[SPLIT_KEY] = split_keys(keys, wish.split.by)[keep]
+    said: dict[str, Any] = {}
+    if groups is not None:
+        index[GROUP], said = survey_groups(groups, keep, wish.groups)
     variable = input_variable(inputs, dims)
     info = DataInfo(
         tasks=tasks,
@@ -68,7 +76,7 @@ def survey_rows(
         unit_interval=is_image(inputs) or (lowest >= 0 and highest <= 1),
         **described,
     )
-    return Survey(info, index, attributes or {})
+    return Survey(info, index, {**(attributes or {}), **said})
 
 
 def refuse_split_column(split: Split) -> None:
@@ -154,7 +162,7 @@ def find_classes(target: Rows, keep: np.ndarray, task: TaskRule) -> tuple[tuple[
         flat = values.reshape(len(values))[keep[start : start + len(values)]]
         found, inverse = np.unique(flat, return_inverse=True)
         # Numbers in the order in which they are met, for now: every piece has others.
-        met = [known.setdefault(_plain(value), len(known)) for value in _as_list(target, start, found)]
+        met = [known.setdefault(_plain(value), len(known)) for value in plain_values(target, start, found)]
         numbers.append(np.array(met, np.int32)[inverse])
         if task == "auto" and target.dtype.kind in "iu" and len(known) > MAX_WHOLE:
             raise InputError(
@@ -170,20 +178,6 @@ def find_classes(target: Rows, keep: np.ndarray, task: TaskRule) -> tuple[tuple[
     code_of[[known[value] for value in ordered]] = np.arange(len(known))
     names = tuple(str(value).lower() if isinstance(value, bool) else str(value) for value in ordered)
     return names, code_of[np.concatenate(numbers)]
-
-
-def _as_list(rows: Rows, start: int, values: np.ndarray) -> list[Any]:
-    """Python values; text that is no text is refused."""
-    try:
-        listed: list[Any] = values.tolist()
-        texts = [value.decode() if isinstance(value, bytes) else value for value in listed]
-        for text in texts:
-            if isinstance(text, str):
-                text.encode()
-    except (ValueError, SystemError):
-        # NumPy raises the latter for characters beyond those that there are.
-        raise InputError(f"{rows.place(start)}: among the {len(values)} texts from here on, some are no text") from None
-    return texts
 
 
 def _plain(value: Any) -> Any:
@@ -204,7 +198,7 @@ def split_keys(keys: Rows, by: str) -> np.ndarray:
     if by == "grouped":
         return codes.astype(np.int64)
     meanings: list[int] = []
-    for value in _as_list(keys, 0, found):
+    for value in plain_values(keys, 0, found):
         code = SPLIT_NAMES.get(value.strip().lower(), -1) if isinstance(value, str) else value
         if code not in (0, 1, 2):
             row = int(np.argmax(codes == len(meanings)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headrace.blocks import Blocks
-from headrace.datasets.base import INPUTS, TARGET, Source, Survey
+from headrace.datasets.base import GROUP, INPUTS, TARGET, Source, Survey
 from headrace.errors import InputError
 from headrace.sources.xarrays import part_borders
 from headrace.stores.layout import Variable
@@ -48,6 +48,20 @@ class Rows(ABC):
         """All rows, a part at a time: the first row's number, and the rows."""
         for start, stop in pairwise(self.borders().tolist()):
             yield start, self.read(start, stop)
+
+
+def plain_values(rows: Rows, start: int, values: np.ndarray) -> list[Any]:
+    """Python values of what was found from row `start` on. Raises InputError for text that is no text."""
+    try:
+        listed: list[Any] = values.tolist()
+        texts = [value.decode() if isinstance(value, bytes) else value for value in listed]
+        for text in texts:
+            if isinstance(text, str):
+                text.encode()
+    except (ValueError, SystemError):
+        # NumPy raises the latter for characters beyond those that there are.
+        raise InputError(f"{rows.place(start)}: among the {len(values)} texts from here on, some are no text") from None
+    return texts
 
 
 def is_image(rows: Rows) -> bool:
@@ -86,10 +100,9 @@ class RowSource(Source):
         inputs: Rows,
         target: Rows | None,
         scratch: Path,
-        attributes: Mapping[str, Any] | None = None,
         dims: tuple[str, ...] = (),
     ) -> None:
-        """`target` are numbers to predict; codes of classes are taken from the survey, and laid down in `scratch`."""
+        """`target` are numbers to predict; codes of classes and groups are the survey's, and laid down in `scratch`."""
         self._folder = scratch.absolute()
         self._inputs, self._target = inputs, None if TARGET in survey.index else target
         self._edges = self.borders = inputs.borders()
@@ -99,13 +112,13 @@ class RowSource(Source):
             np.save(self._folder / f"{KEPT}.npy", kept, allow_pickle=False)
             self.borders = np.searchsorted(kept, self._edges).astype(np.int64)
         self.variables = {INPUTS: input_variable(inputs, dims)}
-        self._codes = TARGET in survey.index
-        if self._codes:
-            np.save(self._folder / f"{TARGET}.npy", survey.index[TARGET], allow_pickle=False)
-            self.variables[TARGET] = Variable((), (), "int64")
-        elif target is not None:
-            self.variables[TARGET] = number_variable(target)
-        self.attributes = dict(attributes or {})
+        if self._target is not None:
+            self.variables[TARGET] = number_variable(self._target)
+        self._coded = [name for name in (TARGET, GROUP) if name in survey.index]
+        for name in self._coded:
+            np.save(self._folder / f"{name}.npy", survey.index[name], allow_pickle=False)
+            self.variables[name] = Variable((), (), survey.index[name].dtype.name)
+        self.attributes = dict(survey.attributes)
         if survey.info.class_names:
             self.attributes["class_names"] = list(survey.info.class_names)
 
@@ -116,8 +129,8 @@ class RowSource(Source):
         within = self._laid_down(KEPT, first, last) - start if self._dropped else None
         blocks = {}
         for name in names:
-            if name == TARGET and self._codes:
-                blocks[name] = self._laid_down(TARGET, first, last)
+            if name in self._coded:
+                blocks[name] = self._laid_down(name, first, last)
                 continue
             rows = self._inputs if name == INPUTS else self._target
             if rows is None:
@@ -130,6 +143,6 @@ class RowSource(Source):
         return blocks
 
     def _laid_down(self, name: str, start: int, stop: int) -> np.ndarray:
-        """A range of an int64 array in `scratch`."""
+        """A range of an array of whole numbers in `scratch`."""
         path = self._folder / f"{name}.npy"
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[start:stop])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from headrace.formats.split_keys import Times, read_times
 from headrace.formats.text_tables import read_rows
 from headrace.sources.xarrays import part_borders
 from headrace.stores.layout import Variable
+
+PART_STEPS = 2**20
+"""Of a column, held at once in float64."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ def survey_series(
         inputs, targets = found[:2]
         num_steps += len(found[2])
     refuse_few(name, num_steps)
-    spans = _spans(form, name, num_steps, borders, shares)
+    edges = _edges(name, num_steps, borders, shares)
+    spans = _spans(form, name, edges, "borders" if borders else None)
     info = DataInfo(
         tasks=("forecasting", "regression"),
         num_samples=int(spans[:, 1].sum()),
@@ -150,18 +155,26 @@ def survey_series(
         own_split=True,
     )
     attributes = {"feature_names": inputs, "target_columns": targets, "horizon": form.horizon, "num_steps": num_steps}
+    attributes["num_train_steps"] = edges[1]
     keys = np.repeat(np.arange(len(SPLITS), dtype=np.int64), spans[:, 1])
     return Survey(info, {"spans": spans, SPLIT_KEY: keys}, attributes)
 
 
-def _spans(
-    form: Form, name: str, num_steps: int, borders: tuple[int, int] | None, shares: tuple[float, float]
-) -> np.ndarray:
-    """(3, 2) the first step of the first window of each split, and how many windows it has."""
+def _edges(
+    name: str, num_steps: int, borders: tuple[int, int] | None, shares: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """The first step of each split's stretch, and the number of steps."""
     inner = borders or (round(num_steps * shares[0]), round(num_steps * (shares[0] + shares[1])))
-    edges = (0, *inner, num_steps)
     if borders and inner[1] >= num_steps:
         raise InputError(f"split.borders: {name}: has {num_steps} rows; allowed: borders below it")
+    return 0, *inner, num_steps
+
+
+def _spans(form: Form, name: str, edges: tuple[int, int, int, int], key: str | None) -> np.ndarray:
+    """(3, 2) the first step of the first window of each split, and how many windows it has.
+
+    `key` is what decides the edges, where that is not a share for each split.
+    """
     spans = []
     for i, split in enumerate(SPLITS):
         # What a window predicts must lie in the split, from its first step on.
@@ -169,8 +182,8 @@ def _spans(
         last = edges[i + 1] - form.length
         if last < first:
             raise InputError(
-                f"split.{'borders' if borders else split}: {name}: steps {edges[i]} to {edges[i + 1] - 1} of "
-                f"{num_steps} leave {split} without a window of {form.look_back} + {form.horizon} steps"
+                f"split.{key or split}: {name}: steps {edges[i]} to {edges[i + 1] - 1} of {edges[-1]} leave {split} "
+                f"without a window of {form.look_back} + {form.horizon} steps"
             )
         spans.append((first, (last - first) // form.stride + 1))
     return np.array(spans, np.int64)
@@ -201,7 +214,9 @@ class WindowSource(Source):
             TARGET: Variable(("output",), (form.horizon * len(targets),), "float32"),
         }
         self.borders = part_borders(int(self._spans[:, 1].sum()), 4 * form.length * len(columns))
-        self.attributes = survey.attributes
+        train = laid[: survey.attributes["num_train_steps"]]
+        deviations = [_deviation(train[:, column]) for column in self._targets]
+        self.attributes = {**survey.attributes, "target_deviations": deviations}
 
     def read(self, part: int, names: Sequence[str]) -> Blocks:
         """Cut the windows of a part."""
@@ -219,3 +234,12 @@ class WindowSource(Source):
             ahead = windows[:, self._form.look_back :, self._targets]
             blocks[TARGET] = np.ascontiguousarray(ahead).reshape(len(rows), -1)
         return blocks
+
+
+def _deviation(column: np.ndarray) -> float:
+    """The standard deviation of a column (steps,), in float64 and by two passes; 1 where it is constant."""
+    parts = [column[start : start + PART_STEPS] for start in range(0, len(column), PART_STEPS)]
+    # From the first value on, so that what is constant leaves exact zeros.
+    mean = sum(float((part - np.float64(column[0])).sum()) for part in parts) / len(column)
+    squares = sum(float(((part - np.float64(column[0]) - mean) ** 2).sum()) for part in parts)
+    return math.sqrt(squares / len(column)) or 1.0

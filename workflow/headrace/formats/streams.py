@@ -39,7 +39,7 @@ class Form:
 
 def read_characters(form: Form, files: Sequence[SourceFile]) -> Iterator[np.ndarray]:
     """(characters,) uint32 code points, block by block. Raises InputError naming file and line."""
-    for lines in read_parts(files):
+    for lines in read_parts(files, torn=True):
         text = lines.as_utf8(form.encoding).data.decode()
         yield np.frombuffer(text.encode("utf-32-le"), "<u4")
 

@@ -6,24 +6,38 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import numpy as np
 
 from headrace.blocks import Block, Blocks
-from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET, DataInfo, DatasetSpec, Source, SourceFile, Survey
+from headrace.datasets.base import GROUP, INPUTS, SPLIT_KEY, TARGET, DataInfo, Source, SourceFile, Survey
 from headrace.errors import InputError
 from headrace.formats.columns import Names, Numbers, Where, names_of, parse_numbers, refuse_unusable, shorten
+from headrace.formats.group_columns import GroupSurvey, group_codes
 from headrace.formats.labels import LabelSurvey, TaskRule, class_codes, codes_of
 from headrace.formats.lines import Lines, Parts, PartTable, read_parts, refuse_few, unpack
 from headrace.stores.layout import Variable
 
-LABEL = "label"
+LABEL, QUERY = "label", "qid"
 MOST_COLUMNS = 2**31 - 1
 NEWLINE, COLON = b"\n:"
 _BLANKS = np.zeros(256, bool)
 _BLANKS[list(b" \t\n\r\v\f")] = True
 _COMMENT = re.compile(rb"#[^\n]*")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an experiment file says of lines."""
+
+    task: TaskRule
+    index_base: Literal["auto", "0", "1"]
+    num_features: int | None
+    divided: bool = False
+    """Whether `qid` divides the rows."""
+    grouped: bool = False
+    """Whether it tells groups for the report."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +147,7 @@ def _groups(words: _Tokens, is_group: np.ndarray, num_rows: int) -> np.ndarray:
     names = words.texts(words.starts[chosen], words.colons[chosen])
     texts = words.texts(words.colons[chosen] + 1, words.ends[chosen])
     for token, name, text in zip(chosen.tolist(), names, texts, strict=True):
-        if name != "qid" or not text.isdecimal() or len(text) > 18:
+        if name != QUERY or not text.isdecimal() or len(text) > 18:
             words.fail(token, "is no index:value and no qid:NUMBER")
     if len(chosen) != num_rows:
         has = np.isin(np.flatnonzero(words.is_first) + 1, chosen)
@@ -159,54 +173,83 @@ def _pairs(words: _Tokens, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return indices.astype(np.int64), values.astype(np.float32)
 
 
-def survey_svmlight(
-    spec: DatasetSpec, files: Sequence[SourceFile], task: TaskRule, index_base: str, num_features: int | None
-) -> Survey:
-    """Settle columns and classes over all lines. Raises InputError naming file and line."""
-    name = str(files[0].path)
-    labels, parts, groups = LabelSurvey(LABEL, task), PartTable(), []
-    num_values, least, most, most_at = 0, MOST_COLUMNS, -1, ""
+class _Indices:
+    """What the indices of all lines ask for."""
+
+    def __init__(self, form: Form) -> None:
+        self._form, self._least, self._most, self._most_at = form, MOST_COLUMNS, -1, ""
+
+    def note(self, rows: Rows, where: Where) -> None:
+        """Take a block in. Raises InputError naming file and line."""
+        if not len(rows.indices):
+            return
+        self._least = min(self._least, int(rows.indices.min()))
+        if self._form.index_base == "1" and self._least == 0:
+            raise InputError(
+                f"{where(_row_of(rows, np.argmin(rows.indices)))}: has an index 0; allowed with index_base 1: from 1 on"
+            )
+        if rows.indices.max() > self._most:
+            self._most = int(rows.indices.max())
+            self._most_at = where(_row_of(rows, np.argmax(rows.indices)))
+
+    def finish(self, name: str) -> tuple[int, int]:
+        """The index of the first column, and how many columns there are. Raises InputError naming the file `name`."""
+        base = int(self._form.index_base) if self._form.index_base != "auto" else int(self._least > 0)
+        needed, allowed = self._most + 1 - base, self._form.num_features
+        if needed < 1:
+            raise InputError(f"{name}: has no value at all in any line")
+        if allowed is not None and needed > allowed:
+            raise InputError(
+                f"{self._most_at}: has an index {self._most}; num_features: {allowed} allows {allowed - 1 + base}"
+            )
+        return base, allowed or needed
+
+
+def survey_svmlight(form: Form, files: Sequence[SourceFile]) -> Survey:
+    """Settle columns, classes and groups over all lines. Raises InputError naming file and line."""
+    labels, indices, parts, queries = LabelSurvey(LABEL, form.task), _Indices(form), PartTable(), []
+    groups, num_values = GroupSurvey(QUERY) if form.grouped else None, 0
     for lines in read_parts(files):
         rows = parse(lines)
+        where = _where(lines, rows)
         parts.add(lines, len(rows.labels))
-        labels.add(rows.labels, _where(lines, rows))
+        labels.add(rows.labels, where)
+        indices.note(rows, where)
         num_values += len(rows.values)
-        if spec.split.column is not None:
-            if len(rows.groups) != len(rows.labels):
-                raise InputError(f"{_where(lines, rows)(0)}: split.column: qid: this line has none")
-            groups.append(rows.groups)
-        if len(rows.indices):
-            least = min(least, int(rows.indices.min()))
-            if index_base == "1" and least == 0:
-                place = int(np.searchsorted(rows.indptr, np.argmin(rows.indices), side="right")) - 1
-                raise InputError(f"{_where(lines, rows)(place)}: has an index 0; allowed with index_base 1: from 1 on")
-            if rows.indices.max() > most:
-                most = int(rows.indices.max())
-                place = int(np.searchsorted(rows.indptr, np.argmax(rows.indices), side="right")) - 1
-                most_at = _where(lines, rows)(place)
-    refuse_few(name, parts.num_rows)
-    base = int(index_base) if index_base != "auto" else int(least > 0)
-    needed = most + 1 - base
-    if needed < 1:
-        raise InputError(f"{name}: has no value at all in any line")
-    if num_features is not None and needed > num_features:
-        raise InputError(
-            f"{most_at}: has an index {most}; num_features: {num_features} allows {num_features - 1 + base}"
-        )
+        for key, wanted in (("split.column", form.divided), ("groups", form.grouped)):
+            if wanted and len(rows.groups) != len(rows.labels):
+                raise InputError(f"{where(0)}: {key}: {QUERY}: this line has none")
+        if form.divided:
+            queries.append(rows.groups)
+        if groups is not None:
+            groups.add(_named(rows), where)
+    refuse_few(str(files[0].path), parts.num_rows)
+    base, num_columns = indices.finish(str(files[0].path))
     target = labels.finish()
     info = DataInfo(
         tasks=("regression",) if target.codes is None else ("classification",),
         num_samples=parts.num_rows,
-        shape=(num_features or needed,),
+        shape=(num_columns,),
         dims=("feature",),
         layout="sparse",
         num_values=num_values,
         **target.info(),
     )
     index = parts.arrays() | ({} if target.codes is None else {TARGET: target.codes})
-    if groups:
-        index[SPLIT_KEY] = np.concatenate(groups)
-    return Survey(info, index, {"index_base": base})
+    if form.divided:
+        index[SPLIT_KEY] = np.concatenate(queries)
+    return Survey(info, index, {"index_base": base, **(groups.finish() if groups is not None else {})})
+
+
+def _named(rows: Rows) -> Names:
+    """The groups of rows as a column."""
+    found, codes = np.unique(rows.groups, return_inverse=True)
+    return Names(codes, [str(query) for query in found.tolist()], np.zeros(len(codes), bool))
+
+
+def _row_of(rows: Rows, stored: np.intp) -> int:
+    """The row that holds a stored value."""
+    return int(np.searchsorted(rows.indptr, stored, side="right")) - 1
 
 
 def _where(lines: Lines, rows: Rows) -> Where:
@@ -229,6 +272,9 @@ class SvmlightSource(Source):
             TARGET: Variable((), (), "float32" if self._classes is None else "int64"),
         }
         self.attributes = survey.attributes
+        self._groups = {name: code for code, name in enumerate(survey.attributes.get("group_names", ()))}
+        if self._groups:
+            self.variables[GROUP] = Variable((), (), "int16")
 
     def read(self, part: int, names: Sequence[str]) -> Blocks:
         """Parse the lines of a part."""
@@ -245,4 +291,6 @@ class SvmlightSource(Source):
         elif TARGET in names:
             numbers, _ = rows.labels.as_numbers()
             blocks[TARGET] = numbers.values.astype(np.float32)
+        if GROUP in names:
+            blocks[GROUP] = group_codes(_named(rows), self._groups, QUERY, _where(lines, rows))
         return blocks

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from headrace.datasets.base import FileDataset
+from headrace.formats.group_keys import check_groups
 
 ColumnName = Annotated[str, StringConstraints(min_length=1)]
 
@@ -52,9 +53,7 @@ class TableDataset(FileDataset):
         for key, name in (("target", self.target), ("split.column", self.split.column)):
             if name is not None and name in (*(self.columns or ()), *self.numbers, *self.categories):
                 raise ValueError(f"{key}: {name!r} can be no input column at the same time")
-        if self.groups is not None and self.target in (None, self.groups):
-            what = "needs a `target`" if self.target is None else f"{self.groups!r} is the target"
-            raise ValueError(f"groups: {what}; allowed: a column beside that of the target")
+        check_groups(self.groups, self.target, "a column")
         if self.groups in (*self.numbers, *self.categories) and self.groups not in (self.columns or ()):
             raise ValueError(f"groups: {self.groups!r} is an input only where `columns` names it")
         if self.target is not None and self.target == self.split.column and self.split.by == "source":

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from headrace.blocks import Block, Blocks, Ragged
-from headrace.datasets.base import INPUTS, SPLIT_KEY, TARGET, DataInfo, DatasetSpec, Source, SourceFile, Survey
+from headrace.datasets.base import GROUP, INPUTS, SPLIT_KEY, TARGET, DataInfo, DatasetSpec, Source, SourceFile, Survey
 from headrace.errors import InputError
 from headrace.formats.columns import Names, Where, names_of, shorten
+from headrace.formats.group_columns import GroupSurvey, group_codes
 from headrace.formats.labels import LabelSurvey, class_codes, codes_of
 from headrace.formats.lines import TAB, Encoding, Lines, Parts, PartTable, read_parts, refuse_few, unpack
 from headrace.formats.split_keys import SplitKeys
@@ -35,6 +36,8 @@ class Form:
     split_column: str | None
     """Key in JSON of what divides the samples."""
     encoding: Encoding
+    groups: str | None = None
+    """Key in JSON of the group for the report."""
 
     @property
     def has_labels(self) -> bool:
@@ -49,6 +52,7 @@ class Texts:
     texts: Ragged
     labels: Names | None
     keys: Names | None
+    groups: Names | None
     positions: np.ndarray
     """(rows,) where the line of each begins."""
     num_empty: int
@@ -71,7 +75,7 @@ def parse(lines: Lines, form: Form) -> Texts:
     chosen[ends] -= 1
     held = np.cumsum(chosen[:-1], dtype=np.int8).astype(bool)
     texts = Ragged(np.frombuffer(lines.data, np.uint8)[held], ends - begins)
-    return Texts(texts, labels, None, starts, num_empty)
+    return Texts(texts, labels, None, None, starts, num_empty)
 
 
 def _take_labels(lines: Lines, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, Names]:
@@ -92,7 +96,8 @@ def _take_labels(lines: Lines, starts: np.ndarray, ends: np.ndarray) -> tuple[np
 
 
 def _parse_json(lines: Lines, form: Form, starts: np.ndarray, ends: np.ndarray, num_empty: int) -> Texts:
-    texts, labels, keys = [], [], []
+    texts: list[np.ndarray] = []
+    named: dict[str, list[str]] = {key: [] for key in (form.target, form.split_column, form.groups) if key is not None}
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         try:
             value = json.loads(lines.data[start:end])
@@ -105,18 +110,13 @@ def _parse_json(lines: Lines, form: Form, starts: np.ndarray, ends: np.ndarray, 
         if not encoded:
             raise InputError(f"{lines.at(start)}: has no text under the key {form.text!r}")
         texts.append(np.frombuffer(encoded, np.uint8))
-        if form.target is not None:
-            labels.append(_name(value, form.target, lines, start))
-        if form.split_column is not None:
-            keys.append(_name(value, form.split_column, lines, start))
-    rows = np.arange(len(texts))
-    return Texts(
-        Ragged.of(texts, "uint8"),
-        names_of(rows, labels) if form.target is not None else None,
-        names_of(rows, keys) if form.split_column is not None else None,
-        starts,
-        num_empty,
+        for key, found in named.items():
+            found.append(_name(value, key, lines, start))
+    columns = {key: names_of(np.arange(len(texts)), found) for key, found in named.items()}
+    labels, keys, groups = (
+        columns[key] if key is not None else None for key in (form.target, form.split_column, form.groups)
     )
+    return Texts(Ragged.of(texts, "uint8"), labels, keys, groups, starts, num_empty)
 
 
 def _name(value: dict[str, Any], key: str, lines: Lines, start: int) -> str:
@@ -133,6 +133,7 @@ def survey_texts(spec: DatasetSpec, form: Form, files: Sequence[SourceFile]) -> 
     """Count texts and their bytes, and settle the classes. Raises InputError naming file and line."""
     labels = LabelSurvey(LABEL, "classification") if form.has_labels else None
     keys = SplitKeys(spec.split.by, form.split_column) if form.split_column is not None else None
+    groups = GroupSurvey(form.groups) if form.groups is not None else None
     parts, lengths, num_empty = PartTable(), [np.zeros(0, np.int64)], 0
     for raw in read_parts(files):
         lines = raw.as_utf8(form.encoding)
@@ -140,10 +141,10 @@ def survey_texts(spec: DatasetSpec, form: Form, files: Sequence[SourceFile]) -> 
         parts.add(raw, len(found.texts))
         lengths.append(found.texts.lengths)
         num_empty += found.num_empty
-        if labels is not None and found.labels is not None:
-            labels.add(found.labels, _where(lines, found))
-        if keys is not None and found.keys is not None:
-            keys.add(found.keys, _where(lines, found))
+        surveys = ((labels, found.labels), (keys, found.keys), (groups, found.groups))
+        for survey, column in surveys:
+            if survey is not None and column is not None:
+                survey.add(column, _where(lines, found))
     refuse_few(str(files[0].path), parts.num_rows)
     index = {**parts.arrays(), LENGTHS: np.concatenate(lengths)}
     target = labels.finish() if labels is not None else None
@@ -163,7 +164,8 @@ def survey_texts(spec: DatasetSpec, form: Form, files: Sequence[SourceFile]) -> 
         num_codes=256,
         **(target.info() if target is not None else {}),
     )
-    return Survey(info, index, {"empty_lines": num_empty})
+    said = groups.finish() if groups is not None else {}
+    return Survey(info, index, {"empty_lines": num_empty, **said})
 
 
 def _where(lines: Lines, found: Texts) -> Where:
@@ -184,6 +186,9 @@ class TextSource(Source):
         self.variables = {INPUTS: Variable((), (), "uint8", "ragged")}
         if form.has_labels:
             self.variables[TARGET] = Variable((), (), "int64")
+        self._groups = {name: code for code, name in enumerate(survey.attributes.get("group_names", ()))}
+        if form.groups is not None:
+            self.variables[GROUP] = Variable((), (), "int16")
         self.attributes = survey.attributes
 
     def __getstate__(self) -> dict[str, Any]:
@@ -203,4 +208,6 @@ class TextSource(Source):
             blocks[INPUTS] = found.texts
         if TARGET in names and found.labels is not None:
             blocks[TARGET] = codes_of(found.labels, self._classes, LABEL, _where(lines, found))
+        if GROUP in names and found.groups is not None and self._form.groups is not None:
+            blocks[GROUP] = group_codes(found.groups, self._groups, self._form.groups, _where(lines, found))
         return blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ def trace(program: Program, example: tuple[Tensor, ...]) -> torch.export.Exporte
 
 def trace_onnx(program: Program, example: tuple[Tensor, ...]) -> bytes:
     """The same as a model of ONNX."""
-    with _unwarned():
+    with _silenced():
         made = torch.onnx.export(program, example, dynamo=True, dynamic_shapes=_sizes_of(example), verbose=False)
     assert made is not None
     written: bytes = made.model_proto.SerializeToString()
@@ -135,6 +136,20 @@ def _unwarned() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"The tensor attributes? .*_flat_weights")
         yield
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """While torch writes ONNX it tells of packages that are not here, and warns of how it was written itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def card_path(path: Path) -> Path:

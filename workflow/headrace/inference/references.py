@@ -15,12 +15,14 @@ import numpy as np
 import torch
 
 from headrace.batching.batches import Batches, Padded, Split
+from headrace.inference.series import Series
 from headrace.inference.trained import BATCH_SIZE, Outputs
-from headrace.judging.metrics import METRICS
+from headrace.judging.metrics import EXTRA, METRICS
 from headrace.linalg.distances import nearest
 from headrace.models.base import NEXT_STEP, Shapes
 from headrace.training.targets import count_classes, target_scale
 
+OF_NUMBERS = (*METRICS["regression"], *EXTRA["regression"])
 MAX_ROWS = 10_000
 """Training samples among which the nearest is looked for."""
 MIN_ROWS = 100
@@ -46,17 +48,6 @@ class Reference:
     """Those that mean something for it."""
 
 
-@dataclass(frozen=True)
-class Series:
-    """Windows of a series in the units of the data, by split."""
-
-    windows: Mapping[str, Split]
-    columns: Sequence[int]
-    """Which inputs are predicted, one for every predicted column."""
-    horizon: int
-    """Steps that are predicted."""
-
-
 def make_references(
     shapes: Shapes, train: Split, judged: Mapping[str, Split], *, seed: int, series: Series | None = None
 ) -> Iterator[Reference]:
@@ -67,7 +58,7 @@ def make_references(
             yield found
     elif shapes.task == "regression":
         yield _mean(train, judged)
-        if series is not None:
+        if series is not None and series.columns is not None:
             yield _last_value(series, judged)
     elif shapes.task == NEXT_STEP:
         yield _code_frequencies(shapes.outputs, train, judged)
@@ -96,19 +87,17 @@ def _mean(train: Split, judged: Mapping[str, Split]) -> Reference:
         split: {"target": target, "prediction": np.broadcast_to(mean, target.shape)}
         for split, target in targets.items()
     }
-    return Reference("mean", "mean of training", outputs, METRICS["regression"])
+    return Reference("mean", "mean of training", outputs, OF_NUMBERS)
 
 
 def _last_value(series: Series, judged: Mapping[str, Split]) -> Reference:
     """Every step of the horizon is what the last step of the window was."""
     outputs: dict[str, Outputs] = {}
     for split, data in judged.items():
-        last = []
-        for batch in series.windows[split].in_order(BATCH_SIZE):
-            assert isinstance(batch.inputs, torch.Tensor)
-            last.append(batch.inputs[:, -1].numpy()[:, series.columns])
-        outputs[split] = {"target": _targets(data), "prediction": np.tile(np.concatenate(last), (1, series.horizon))}
-    return Reference("last_value", "last step of each window", outputs, METRICS["regression"])
+        last = series.repeat_last(split)
+        assert last is not None
+        outputs[split] = {"target": _targets(data), "prediction": last}
+    return Reference("last_value", "last step of each window", outputs, OF_NUMBERS)
 
 
 def _code_frequencies(num_codes: int, train: Split, judged: Mapping[str, Split]) -> Reference:

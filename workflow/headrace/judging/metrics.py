@@ -4,28 +4,23 @@ A metric is a function of terms per sample and of weights W (resamples, samples)
 plain value is the same function with W = ones((1, samples)), so there is one definition of each metric.
 
 The bits of a resample's value don't depend on the block of resamples that it is computed in, nor on the number of
-threads: sums run along the contiguous axis of samples with np.add.reduce and np.add.reduceat, whose order follows from
-the number of samples alone. A BLAS product doesn't have that property (its kernels differ with the shape), so there is
-none here.
+threads; `weighted` says how.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headrace.judging.calibration import NUM_BINS, bins_of
+from headrace.judging.checks import IntArray, Measure, check_same, get_classes, get_floats
 from headrace.judging.ranking import prepare_auroc
-from headrace.judging.statistics import BLOCK_MIB, FloatArray, percentile_interval, resample_weight_blocks
-
-IntArray = NDArray[np.int64]
-Measure = Callable[[FloatArray], dict[str, FloatArray]]
-"""Weights (resamples, samples) -> the value (resamples,) of each metric."""
+from headrace.judging.regression import prepare_regression
+from headrace.judging.statistics import BLOCK_MIB, FloatArray, interval_around, resample_weight_blocks
+from headrace.judging.weighted import Groups, average
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "nll", "ece", "auroc"),
@@ -35,6 +30,17 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 }
 """Task -> the names of its metrics; nll, neg_elbo and reconstruction in nats, rmse and mae in units of the target."""
 
+MAIN_METRICS: Mapping[str, str] = {task: names[0] for task, names in METRICS.items()}
+"""The metric that answers the question, by task."""
+
+RESAMPLES = "resamples.safetensors"
+"""The file in which evaluation keeps the main metric on every bootstrap resample of the test split, (resamples,)
+float32. All that is judged on a split meets the same resamples, which is why the values of two models are pairs."""
+
+STANDARDIZED = ("skill", "rmse_standardized", "mae_standardized")
+"""Of forecasts, and all but the first of several numbers: by how much smaller errors are than those of repeating the
+last value, and errors in standard deviations of training."""
+
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "classification": ("target", "probabilities"),
     "regression": ("target", "prediction"),
@@ -43,10 +49,14 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 }
 """Task -> the arrays that its metrics need; `compute` states their shapes."""
 
-EXTRA: Mapping[str, tuple[str, ...]] = {"density": ("neg_iw_bound",)}
-"""Task -> metrics that are there where the array of their name is: neg_iw_bound in nats."""
+EXTRA: Mapping[str, tuple[str, ...]] = {"density": ("neg_iw_bound",), "regression": STANDARDIZED}
+"""Task -> metrics that are there where the arrays that they need are: neg_iw_bound in nats."""
 
-HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "auroc", "r2"})
+HIGHER_IS_BETTER: frozenset[str] = frozenset({"accuracy", "macro_f1", "auroc", "r2", "skill"})
+
+BIASED: Mapping[str, tuple[float, float]] = {"macro_f1": (0.0, 1.0), "ece": (0.0, 1.0)}
+"""Metrics whose resamples lie to one side of the plain value, and the least and the largest that each can be. The gaps
+of a calibration error are distances, which chance makes larger; of a class with few samples the F1 bends downwards."""
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 """2.2e-16: a target with a smaller probability costs 36.04 nats instead of possibly infinitely many."""
@@ -67,25 +77,45 @@ def compute(
     confidence: float = 0.95,
     block_mib: float = BLOCK_MIB,
 ) -> list[dict[str, Any]]:
-    """Return {"metric", "value", "low", "high"} for each metric of the task, with bootstrap percentile intervals.
+    """Return {"metric", "value", "low", "high"} for each metric of the task, with bootstrap intervals.
+
+    They are percentile intervals, of `BIASED` metrics basic ones, and hold their own value. Without resamples `low` and
+    `high` are nan. Otherwise as `resample`.
+    """
+    plain, resampled = resample(task, outputs, num_resamples=num_resamples, seed=seed, block_mib=block_mib)
+    return tabulate(plain, resampled, confidence)
+
+
+def resample(
+    task: str, outputs: Mapping[str, np.ndarray], *, num_resamples: int, seed: int, block_mib: float = BLOCK_MIB
+) -> tuple[dict[str, float], dict[str, FloatArray]]:
+    """Return the plain value of each metric of the task, and its values (resamples,) on bootstrap resamples.
 
     `outputs` by task (other keys are ignored): classification: target (samples,) whole numbers, probabilities
-    (samples, classes); regression: target and prediction, both (samples,) or both (samples, outputs); density:
-    neg_elbo, reconstruction and perhaps neg_iw_bound, all (samples,), in nats; next_step: nats that a sample's steps
-    cost together, and how many steps those are, both (samples,). Without resamples `low` and `high` are nan. Peak
-    memory is a few blocks of `block_mib`; the values don't depend on it. Raises ValueError, naming the array, for
-    outputs that are missing, misshapen, not finite or out of range.
+    (samples, classes); regression: target and prediction, both (samples,) or both (samples, outputs), and perhaps
+    deviation (outputs,), what errors are divided by, and with it naive, another prediction; density: neg_elbo,
+    reconstruction and perhaps neg_iw_bound, all (samples,), in nats; next_step: nats that a sample's steps cost
+    together, and how many steps those are, both (samples,). Peak memory is a few blocks of `block_mib`; the values
+    don't depend on it. Raises ValueError, naming the array, for outputs that are missing, misshapen, not finite or out
+    of range.
     """
     measure = prepare(task, outputs)
     num_samples = len(outputs[OUTPUTS[task][0]])
     plain = measure(np.ones((1, num_samples)))
     blocks = resample_weight_blocks(num_samples, num_resamples, seed, block_mib=block_mib)
     resampled = [measure(weights) for weights in blocks]
+    joined = {name: np.concatenate([np.empty(0), *(block[name] for block in resampled)]) for name in plain}
+    return {name: float(values[0]) for name, values in plain.items()}, joined
+
+
+def tabulate(
+    plain: Mapping[str, float], resampled: Mapping[str, FloatArray], confidence: float
+) -> list[dict[str, Any]]:
+    """Return one row for each metric, as `compute` does, of what `resample` gave."""
     rows = []
-    for metric in plain:
-        values = np.concatenate([np.empty(0), *(block[metric] for block in resampled)])
-        low, high = percentile_interval(values, confidence)
-        rows.append({"metric": metric, "value": float(plain[metric][0]), "low": low, "high": high})
+    for metric, value in plain.items():
+        low, high = interval_around(value, resampled[metric], confidence, bounds=BIASED.get(metric))
+        rows.append({"metric": metric, "value": value, "low": low, "high": high})
     return rows
 
 
@@ -95,7 +125,7 @@ def prepare(task: str, outputs: Mapping[str, np.ndarray]) -> Measure:
         raise ValueError(f"task must be one of {', '.join(METRICS)}, not {task!r}")
     preparations: Mapping[str, Callable[[Mapping[str, np.ndarray]], Measure]] = {
         "classification": _prepare_classification,
-        "regression": _prepare_regression,
+        "regression": prepare_regression,
         "density": _prepare_density,
         "next_step": _prepare_next_step,
     }
@@ -104,9 +134,9 @@ def prepare(task: str, outputs: Mapping[str, np.ndarray]) -> Measure:
 
 def confusion(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> IntArray:
     """Count the pairs of true and predicted class: (classes, classes); rows are the true classes."""
-    true_n = _get_classes({"target": target}, "target", num_classes)
-    predicted_n = _get_classes({"predicted": predicted}, "predicted", num_classes)
-    _check_same(len(true_n), len(predicted_n), "predicted", "samples")
+    true_n = get_classes({"target": target}, "target", num_classes)
+    predicted_n = get_classes({"predicted": predicted}, "predicted", num_classes)
+    check_same(len(true_n), len(predicted_n), "predicted", "samples")
     counts = np.bincount(true_n * num_classes + predicted_n, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
@@ -114,15 +144,17 @@ def confusion(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> In
 def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
     """Prepare accuracy, macro F1, negative log-likelihood, expected calibration error and area under the ROC curve.
 
-    Macro F1 is the mean over all classes of the dataset; a class that is neither present nor predicted counts as 0.
+    Macro F1 is the mean over all classes of the dataset, as scikit-learn has it with all of them as labels and
+    zero_division=0: a class without a sample in the split counts as 0. A resample is no other dataset for missing a
+    class that the split has: the mean is then over the classes that it holds, and those that the split lacks stay 0.
     ECE is the gap between confidence and accuracy in 15 equal bins of the confidence in the predicted class, weighted
     by the bins' samples (Guo et al. 2017, "On Calibration of Modern Neural Networks"). A bin holds its lower edge but
     not its upper one, and a confidence of exactly 1 has a bin of its own, as in torchmetrics.
     """
-    probabilities = _get_floats(outputs, "probabilities", dims=(2,))
+    probabilities = get_floats(outputs, "probabilities", dims=(2,))
     num_classes = probabilities.shape[1]
-    target = _get_classes(outputs, "target", num_classes)
-    _check_same(len(target), len(probabilities), "probabilities", "samples")
+    target = get_classes(outputs, "target", num_classes)
+    check_same(len(target), len(probabilities), "probabilities", "samples")
     gaps = np.abs(probabilities.sum(axis=1) - 1)
     if probabilities.min() < 0 or gaps.max() > PROBABILITY_TOLERANCE:
         raise ValueError("probabilities: must not be negative and must sum to 1 for each sample")
@@ -130,23 +162,26 @@ def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
     correct = (predicted == target).astype(np.float64)
     target_probability = probabilities[np.arange(len(target)), target]
     nll = -np.log(np.maximum(target_probability, SMALLEST_PROBABILITY))
-    by_bin = _Groups.of(bins_of(confidence), correct - confidence)
-    by_target, by_predicted, by_hit = _Groups.of(target), _Groups.of(predicted), _Groups.of(target, correct)
+    by_bin = Groups.of(bins_of(confidence), correct - confidence)
+    by_target, by_predicted, by_hit = Groups.of(target), Groups.of(predicted), Groups.of(target, correct)
     measure_auroc = prepare_auroc(target, probabilities)
 
     def measure(weights: FloatArray) -> dict[str, FloatArray]:
         """Every metric for each row of weights (resamples, samples)."""
-        present = by_target.sum(weights, num_classes) + by_predicted.sum(weights, num_classes)
+        targets = by_target.sum(weights, num_classes)
+        present = targets + by_predicted.sum(weights, num_classes)
         hits = by_hit.sum(weights, num_classes)
         f1 = np.divide(2 * hits, present, out=np.zeros_like(hits), where=present > 0)
+        # Of a class without a target it is 0: the sum is over the classes that the resample holds.
+        macro_f1 = f1.sum(axis=1) / np.count_nonzero(targets, axis=1) * (len(by_target.present) / num_classes)
         total = weights.sum(axis=1)
         gap = np.abs(by_bin.sum(weights, NUM_BINS + 1))
         # What is but rounding would be told as a number of its own, as 3e-17 of probabilities that are exact.
         gap[gap <= ROUNDING * total[:, np.newaxis]] = 0
         return {
-            "accuracy": _average(weights, correct),
-            "macro_f1": f1.mean(axis=1),
-            "nll": _average(weights, nll),
+            "accuracy": average(weights, correct),
+            "macro_f1": macro_f1,
+            "nll": average(weights, nll),
             "ece": gap.sum(axis=1) / total,
             "auroc": measure_auroc(weights),
         }
@@ -154,39 +189,13 @@ def _prepare_classification(outputs: Mapping[str, np.ndarray]) -> Measure:
     return measure
 
 
-def _prepare_regression(outputs: Mapping[str, np.ndarray]) -> Measure:
-    """Prepare RMSE, MAE and R2, each the plain mean over the outputs of the value per output, as in scikit-learn.
-
-    R2 of a constant target is 1 where the prediction is exact and 0 where it isn't; R2 of a single sample is nan.
-    Resamples that happen to repeat one target follow the first rule. The time is linear in the number of outputs.
-    """
-    target = _get_floats(outputs, "target", dims=(1, 2))
-    prediction = _get_floats(outputs, "prediction", dims=(1, 2))
-    _check_same(target.shape, prediction.shape, "prediction", "shape")
-    num_samples = len(target)
-    target_kn = np.ascontiguousarray(target.reshape(num_samples, -1).T)
-    error_kn = np.ascontiguousarray(prediction.reshape(num_samples, -1).T) - target_kn
-    absolute = np.abs(error_kn).mean(axis=0)
-
-    def measure(weights: FloatArray) -> dict[str, FloatArray]:
-        rmse, r2 = np.zeros(len(weights)), np.zeros(len(weights))
-        for error_n, target_n in zip(error_kn, target_kn, strict=True):
-            squared = _average(weights, error_n**2)
-            rmse += np.sqrt(squared)
-            r2 += _score_r2(squared, _variance(weights, target_n))
-        r2 = r2 / len(target_kn) if num_samples > 1 else np.full(len(weights), math.nan)
-        return {"rmse": rmse / len(target_kn), "mae": _average(weights, absolute), "r2": r2}
-
-    return measure
-
-
 def _prepare_density(outputs: Mapping[str, np.ndarray]) -> Measure:
     """Prepare the means of the per-sample negative ELBO, reconstruction term and, where it is there, tighter bound."""
     names = [*OUTPUTS["density"], *(name for name in EXTRA["density"] if name in outputs)]
-    terms = {name: _get_floats(outputs, name, dims=(1,)) for name in names}
+    terms = {name: get_floats(outputs, name, dims=(1,)) for name in names}
     for name, term in terms.items():
-        _check_same(len(terms["neg_elbo"]), len(term), name, "samples")
-    return lambda weights: {name: _average(weights, term) for name, term in terms.items()}
+        check_same(len(terms["neg_elbo"]), len(term), name, "samples")
+    return lambda weights: {name: average(weights, term) for name, term in terms.items()}
 
 
 def _prepare_next_step(outputs: Mapping[str, np.ndarray]) -> Measure:
@@ -194,8 +203,8 @@ def _prepare_next_step(outputs: Mapping[str, np.ndarray]) -> Measure:
 
     A resample that happens to hold no predicted step has neither: nan.
     """
-    nats, steps = (_get_floats(outputs, name, dims=(1,)) for name in OUTPUTS["next_step"])
-    _check_same(len(nats), len(steps), "steps", "samples")
+    nats, steps = (get_floats(outputs, name, dims=(1,)) for name in OUTPUTS["next_step"])
+    check_same(len(nats), len(steps), "steps", "samples")
     if steps.min() < 0 or (steps != np.floor(steps)).any() or not steps.any():
         raise ValueError("steps: must be whole numbers, not negative and not all 0")
 
@@ -209,83 +218,3 @@ def _prepare_next_step(outputs: Mapping[str, np.ndarray]) -> Measure:
             return {"nll": nll, "perplexity": np.exp(nll)}
 
     return measure
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Samples sorted by a label, for sums per label that cost the same however many labels there are."""
-
-    order: NDArray[np.intp]
-    present: NDArray[np.intp]
-    """The labels that occur, ascending; `starts` says where each begins in `order`."""
-    starts: NDArray[np.intp]
-    terms: FloatArray | None
-    """(samples,) in the order of `order`; 1 each when None."""
-
-    @classmethod
-    def of(cls, labels: NDArray[Any], terms: FloatArray | None = None) -> _Groups:
-        """Sort the samples by label (samples,)."""
-        order = np.argsort(labels, kind="stable")
-        present, starts = np.unique(labels[order], return_index=True)
-        return cls(order, present, starts, None if terms is None else terms[order])
-
-    def sum(self, weights: FloatArray, num_groups: int) -> FloatArray:
-        """Sum weights times terms by group: (resamples, groups); 0 for a label that doesn't occur."""
-        ordered = np.take(weights, self.order, axis=1)
-        if self.terms is not None:
-            ordered *= self.terms
-        sums = np.zeros((len(weights), num_groups))
-        sums[:, self.present] = np.add.reduceat(ordered, self.starts, axis=1)
-        return sums
-
-
-def _average(weights: FloatArray, terms: FloatArray) -> FloatArray:
-    """Average the terms, (samples,) or (resamples, samples), by each row of weights: (resamples,)."""
-    average: FloatArray = np.add.reduce(weights * terms, axis=1) / np.add.reduce(weights, axis=1)
-    return average
-
-
-def _variance(weights: FloatArray, target: FloatArray) -> FloatArray:
-    """Return the variance of the target (samples,) in each resample; exactly 0 where it is constant."""
-    # Measured from a sample of the resample, the deviations of a constant target are exact zeros; from its mean, which
-    # is rounded, they need not be, and R2 would divide one rounding error by another.
-    first = target[np.argmax(weights > 0, axis=1), np.newaxis]
-    deviation = target - first
-    deviation -= _average(weights, deviation)[:, np.newaxis]
-    return _average(weights, deviation**2)
-
-
-def _score_r2(squared_error: FloatArray, variance: FloatArray) -> FloatArray:
-    """Return 1 - error / variance, by the convention of `_prepare_regression` where the variance is 0."""
-    ratio = np.divide(squared_error, variance, out=np.ones_like(variance), where=variance > 0)
-    return 1 - np.where(squared_error > 0, ratio, 0.0)
-
-
-def _get_floats(outputs: Mapping[str, np.ndarray], name: str, dims: tuple[int, ...]) -> FloatArray:
-    """Return one output as float64, checked to have samples, the right number of dimensions and finite values."""
-    if name not in outputs:
-        raise ValueError(f"{name}: missing from the outputs")
-    array = np.asarray(outputs[name])
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: must be real numbers, not {array.dtype}")
-    if array.ndim not in dims or array.size == 0:
-        raise ValueError(f"{name}: must have {' or '.join(map(str, dims))} dimensions and samples, not {array.shape}")
-    floats = array.astype(np.float64)
-    if not np.isfinite(floats).all():
-        raise ValueError(f"{name}: holds NaN or Inf")
-    return floats
-
-
-def _get_classes(outputs: Mapping[str, np.ndarray], name: str, num_classes: int) -> IntArray:
-    """Return one output as class numbers (samples,), checked to be whole and in range."""
-    floats = _get_floats(outputs, name, dims=(1,))
-    classes = floats.astype(np.int64)
-    if (classes != floats).any() or classes.min() < 0 or classes.max() >= num_classes:
-        raise ValueError(f"{name}: must be whole numbers from 0 to {num_classes - 1}")
-    return classes
-
-
-def _check_same(expected: object, found: object, name: str, what: str) -> None:
-    """Raise ValueError unless two arrays agree."""
-    if expected != found:
-        raise ValueError(f"{name}: {what} {found}, but {expected} expected")

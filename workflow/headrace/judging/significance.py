@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,9 +30,14 @@ class Difference:
     """Lower end of the 95 % interval."""
     high: float
     p_value: float
-    """Two-sided, of Student's t test; Welch's where seeds are not the same. nan without a spread to judge by."""
-    is_paired: bool
-    """Whether it rests on the differences seed by seed."""
+    """Two-sided, of Student's t test; Welch's where nothing is paired. nan without a spread to judge by."""
+    num_pairs: int
+    """Seeds on whose differences it rests, which both have; 0 where it rests on all values of both."""
+
+    @property
+    def is_paired(self) -> bool:
+        """Say whether it rests on the differences seed by seed."""
+        return self.num_pairs > 0
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,24 @@ class Effect:
     """`d_z`: Cohen's, of the differences in pairs; `g`: Hedges', of the values of both."""
 
 
-NOTHING = Difference(math.nan, math.nan, math.nan, math.nan, is_paired=False)
+NOTHING = Difference(math.nan, math.nan, math.nan, math.nan, num_pairs=0)
 """What can be said without values."""
 
 
 def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
     """Compare the values of two sets of runs by seed.
 
-    Runs with the same seeds are compared in pairs (Student 1908): what a seed does to both cancels out. Others by
-    Welch's test (Welch 1947), whose degrees of freedom follow from both spreads.
+    Seeds that both have are compared in pairs (Student 1908): what a seed does to both cancels out. The others are left
+    out then, as of runs that failed. Where `find_pairs` finds none, all values are compared by Welch's test (Welch
+    1947), whose degrees of freedom follow from both spreads.
     """
     if not _are_numbers(first, second):
         return NOTHING
-    one, two = list(first.values()), list(second.values())
-    value, is_paired = _mean(two) - _mean(one), first.keys() == second.keys()
-    if is_paired:
-        each = [second[seed] - first[seed] for seed in sorted(first)]
+    seeds = find_pairs(first, second)
+    one, two = ([values[seed] for seed in seeds or values] for values in (first, second))
+    value = _mean(two) - _mean(one)
+    if seeds:
+        each = [b - a for a, b in zip(one, two, strict=True)]
         variance, freedom = _variance(each) / len(each), len(each) - 1.0
     else:
         parts = [_variance(values) / len(values) for values in (one, two)]
@@ -66,12 +74,22 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
         freedom = _welch(parts, variance, (len(one), len(two)))
     # A variance that is but rounding is no spread to judge by.
     if freedom < 1 or math.sqrt(variance) <= ROUNDING * max(abs(_mean(one)), abs(_mean(two))):
-        return Difference(value, math.nan, math.nan, math.nan, is_paired)
-    return _judge(value, math.sqrt(variance), freedom, is_paired=is_paired)
+        return Difference(value, math.nan, math.nan, math.nan, len(seeds))
+    return _judge(value, math.sqrt(variance), freedom, len(seeds))
+
+
+def find_pairs(first: Collection[int], second: Collection[int]) -> list[int]:
+    """Return the seeds in which two sets of runs are pairs, in order; none where all values together say more.
+
+    These are the seeds that both have, where they are all, or two at least and more than half of either set.
+    """
+    shared = sorted(set(first) & set(second))
+    most = max(len(first), len(second))
+    return shared if len(shared) == most or (len(shared) > 1 and 2 * len(shared) > most) else []
 
 
 def sign_flip_test(first: Mapping[int, float], second: Mapping[int, float]) -> float:
-    """Return the two-sided p value of the mean difference of pairs by permutation; nan where seeds are not the same.
+    """Return the two-sided p value of the mean difference of pairs by permutation; nan where nothing is paired.
 
     Without a difference each pair's could as well have the other sign (Fisher 1935, "The Design of Experiments",
     section 21): p is the share of the patterns of signs with a mean at least as far from 0, which supposes nothing of
@@ -79,9 +97,10 @@ def sign_flip_test(first: Mapping[int, float], second: Mapping[int, float]) -> f
     are drawn, and the observed one counts among them (Phipson & Smyth 2010, "Permutation P-values Should Never Be
     Zero").
     """
-    if not _are_numbers(first, second) or first.keys() != second.keys():
+    seeds = find_pairs(first, second)
+    if not seeds or not _are_numbers(first, second):
         return math.nan
-    each = np.array([second[seed] - first[seed] for seed in sorted(first)])
+    each = np.array([second[seed] - first[seed] for seed in seeds])
     least = abs(float(each.sum())) - ROUNDING * max(map(abs, [*first.values(), *second.values()]))
     if len(each) > MAX_EXACT_PAIRS:
         generator = np.random.Generator(np.random.PCG64(0))
@@ -90,10 +109,13 @@ def sign_flip_test(first: Mapping[int, float], second: Mapping[int, float]) -> f
     return float(np.mean(np.abs(_all_signs(len(each)) @ each) >= least))
 
 
+@lru_cache(maxsize=2)
 def _all_signs(count: int) -> FloatArray:
     """Return half of all patterns of signs, (patterns, count): the other half are their opposites."""
     flipped = (np.arange(2 ** (count - 1))[:, None] >> np.arange(count)) & 1
-    return 1 - 2 * flipped.astype(np.float64)
+    signs = 1 - 2 * flipped.astype(np.float64)
+    signs.setflags(write=False)
+    return signs
 
 
 def effect_size(first: Mapping[int, float], second: Mapping[int, float]) -> Effect:
@@ -103,22 +125,22 @@ def effect_size(first: Mapping[int, float], second: Mapping[int, float]) -> Effe
     Analysis for the Behavioral Sciences", d_z). Otherwise it is the difference of the means over the pooled standard
     deviation, corrected for small samples (Hedges 1981, "Distribution Theory for Glass's Estimator of Effect Size").
     """
-    is_paired = first.keys() == second.keys()
-    name = "d_z" if is_paired else "g"
+    seeds = find_pairs(first, second)
+    name = "d_z" if seeds else "g"
     if not _are_numbers(first, second) or min(len(first), len(second)) < 2:
         return Effect(math.nan, name)
-    one, two = list(first.values()), list(second.values())
+    one, two = ([values[seed] for seed in seeds or values] for values in (first, second))
     value = _mean(two) - _mean(one)
     freedom = len(one) + len(two) - 2
-    if is_paired:
-        variance = _variance([second[seed] - first[seed] for seed in sorted(first)])
+    if seeds:
+        variance = _variance([b - a for a, b in zip(one, two, strict=True)])
     else:
         variance = sum((len(values) - 1) * _variance(values) for values in (one, two)) / freedom
     if math.sqrt(variance) <= ROUNDING * max(abs(_mean(one)), abs(_mean(two))):
         return Effect(math.nan, name)
     # Logarithms, since the gamma function of many runs is beyond float64.
     logarithm = math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2) - math.log(freedom / 2) / 2
-    return Effect(value / math.sqrt(variance) * (1.0 if is_paired else math.exp(logarithm)), name)
+    return Effect(value / math.sqrt(variance) * (1.0 if seeds else math.exp(logarithm)), name)
 
 
 def _are_numbers(first: Mapping[int, float], second: Mapping[int, float]) -> bool:
@@ -132,12 +154,12 @@ def _welch(parts: Sequence[float], variance: float, counts: Sequence[int]) -> fl
     return 1 / sum((part / variance) ** 2 / (count - 1) for part, count in zip(parts, counts, strict=True))
 
 
-def _judge(value: float, error: float, freedom: float, *, is_paired: bool) -> Difference:
+def _judge(value: float, error: float, freedom: float, num_pairs: int) -> Difference:
     from scipy.special import stdtr, stdtrit  # type: ignore[import-untyped, unused-ignore]
 
     half_width = float(stdtrit(freedom, (1 + SUMMARY_CONFIDENCE) / 2)) * error
     p_value = 2 * float(stdtr(freedom, -abs(value) / error))
-    return Difference(value, value - half_width, value + half_width, p_value, is_paired)
+    return Difference(value, value - half_width, value + half_width, p_value, num_pairs)
 
 
 def _mean(values: Sequence[float]) -> float:

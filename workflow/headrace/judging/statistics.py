@@ -87,6 +87,38 @@ def percentile_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[fl
     return float(low), float(high)
 
 
+def interval_around(
+    value: float, values: ArrayLike, confidence: float = 0.95, *, bounds: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Return a bootstrap interval that holds the plain value of the statistic; `values` are its (resamples,).
+
+    It is the percentile interval. Of a statistic whose resamples lie to one side of the plain value, given by the
+    `bounds` that it can't leave, it is the basic one, which takes off that bias where the other has it twice (Davison &
+    Hinkley 1997, "Bootstrap Methods and their Application", section 5.2). Where bias or too few resamples still leave
+    the value outside, the interval is made to reach it.
+    """
+    low, high = percentile_interval(values, confidence)
+    if math.isnan(value) or math.isnan(low):
+        return low, high
+    if bounds is not None:
+        low, high = (min(max(2 * value - end, bounds[0]), bounds[1]) for end in (high, low))
+    return min(low, value), max(high, value)
+
+
+def paired_intervals(differences: FloatArray, confidence: float = SUMMARY_CONFIDENCE) -> FloatArray:
+    """Return the percentile interval of every row of (pairs, resamples) differences: (pairs, 2).
+
+    In a row two statistics have met the same resamples, and their difference says what other samples would change of it
+    (paired bootstrap; Koehn 2004, "Statistical Significance Tests for Machine Translation Evaluation"). What isn't
+    finite is left out as in `percentile_interval`.
+    """
+    if differences.shape[1] and np.isfinite(differences).all():
+        tail = (1 - confidence) / 2
+        return np.asarray(np.quantile(differences, [tail, 1 - tail], axis=1).T)
+    finite = np.where(np.isfinite(differences), differences, math.nan)
+    return np.array([percentile_interval(row, confidence) for row in finite]).reshape(-1, 2)
+
+
 def summarise(values: Sequence[float]) -> Summary:
     """Return mean, spread and 95 % t interval of the mean over seeds (`values`: one per seed, in any order).
 

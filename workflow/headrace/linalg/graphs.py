@@ -11,10 +11,13 @@ import numpy as np
 
 from headrace.errors import StageError
 from headrace.linalg.blocks import RowBlocks, Rows
+from headrace.linalg.columns import with_columns
 from headrace.linalg.kernels import times
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+    from headrace.blocks import Block
 
 PROBE_SEED = 20190219
 SLACK = 1e-6
@@ -86,7 +89,7 @@ def inverse_where_positive(values: np.ndarray) -> np.ndarray:
     return inverse
 
 
-def beside(block: np.ndarray, nodes: np.ndarray, rows: slice, *, keep_inputs: bool) -> np.ndarray:
+def beside(block: Block, nodes: np.ndarray, rows: slice, *, keep_inputs: bool) -> np.ndarray:
     """What is known of the nodes of a block, (rows, k) float32, behind their flattened inputs if those are kept.
 
     Raises StageError for rows that are no nodes of the graph.
@@ -95,7 +98,6 @@ def beside(block: np.ndarray, nodes: np.ndarray, rows: slice, *, keep_inputs: bo
         raise StageError(
             f"row {rows.stop - 1} is none of the {len(nodes)} nodes of the graph; a step on a graph knows no others"
         )
-    own = nodes[rows]
-    if not keep_inputs:
-        return own
-    return np.concatenate([block.reshape(len(block), -1).astype(np.float32), own], axis=1)
+    found = with_columns(block, nodes[rows], keep_inputs=keep_inputs)
+    assert isinstance(found, np.ndarray)
+    return found

@@ -18,9 +18,8 @@ from headrace.errors import InputError
 from headrace.experiments.experiment import Experiment, Setting
 from headrace.experiments.shortening import shorten
 from headrace.experiments.splits import planned_sizes
-from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.planning.artifacts import Artifact, Job, batch_id, spec_path
-from headrace.planning.runs import Run, choose_references, find_obstacle
+from headrace.planning.runs import Run, choose_references, find_obstacle, find_series, find_shapes
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance.fingerprints import code_fingerprint
 from headrace.provenance.manifests import digest_json, write_json_if_new
@@ -208,7 +207,11 @@ class Plan:
             settings = self.experiment.settings(model)
             for dataset, task in self.experiment.pairs(model):
                 features = self._features(dataset, model.keys.features)
-                shapes = self._shapes(dataset, model.keys.features, task)
+                shapes = find_shapes(self.experiment.features_info(dataset, model.keys.features), task)
+                # What only some tasks are asked for is no part of the others' identity.
+                fitting, unfit = self.experiment.corruptions(dataset, model.keys.features)
+                if task == "density":
+                    fitting, unfit = {}, {}
                 for setting in settings:
                     for seed in setting.training.seeds:
                         train = self._train(setting, seed, dataset, task, features, shapes)
@@ -221,16 +224,9 @@ class Plan:
                             seed=seed,
                             point=setting.point,
                             train=train,
-                            evaluate=self._evaluate(train, features),
+                            evaluate=self._evaluate(train, dataset, features, fitting),
+                            uncorrupted=unfit,
                         )
-
-    def _shapes(self, dataset: str, features: str, task: str) -> dict[str, Any]:
-        info = self.experiment.features_info(dataset, features)
-        counts = {"classification": len(info.class_names), "regression": info.num_targets, NEXT_STEP: info.num_codes}
-        plain = info.layout == "dense" and not info.num_codes
-        layout = {} if plain else {"layout": info.layout, "num_codes": info.num_codes}
-        sequence = {"is_sequence": True} if is_sequence(info) else {}
-        return {"inputs": list(info.shape), "outputs": counts.get(task, 0), "task": task, **layout, **sequence}
 
     def _train(
         self, setting: Setting, seed: int, dataset: str, task: str, features: Artifact, shapes: Mapping[str, Any]
@@ -246,16 +242,18 @@ class Plan:
             kinds=(("models", setting.spec.kind),),
         )
 
-    def _evaluate(self, train: Artifact, features: Artifact) -> Artifact:
-        inputs = {"run": train, "features": features}
-        # What only some tasks are asked for is no part of the others' identity.
-        asked, is_density = self.experiment.evaluation, train.spec["shapes"]["task"] == "density"
-        own: dict[str, Any] = {"importance_draws": asked.importance_draws} if is_density else {}
-        if asked.corruption is not None and not is_density:
-            own["corruption"] = {"noise": sorted(asked.corruption.noise)}
-        if asked.attributions is not None and not find_obstacle(train.spec["shapes"]):
-            own["attributions"] = asked.attributions.model_dump(mode="json")
-        return Artifact("evaluate", train.slug, {**self._evaluation, **own}, inputs, train.kinds)
+    def _evaluate(
+        self, train: Artifact, dataset: str, features: Artifact, corruption: Mapping[str, list[float]]
+    ) -> Artifact:
+        own: dict[str, Any] = {"corruption": corruption} if corruption else {}
+        if train.spec["shapes"]["task"] == "density":
+            own["importance_draws"] = self.experiment.evaluation.importance_draws
+        asked = self.experiment.evaluation.attributions
+        if asked is not None and not find_obstacle(train.spec["shapes"]):
+            own["attributions"] = asked.model_dump(mode="json")
+        kinds = (*train.kinds, *(("corruptions", kind) for kind in corruption))
+        inputs = {"run": train, "features": features, **find_series(self.experiment, dataset, self.shards)}
+        return Artifact("evaluate", train.slug, {**self._evaluation, **own}, inputs, kinds)
 
     def _batches(self) -> Iterable[Job]:
         """Runs of one family on one feature set, `runs_per_job` at a time: decided by the plan, not by what exists."""
@@ -274,7 +272,7 @@ class Plan:
         runs = [self._evaluates[train.id] for train in job.artifacts]
         beside = [artifact for train in job.artifacts for artifact in self._beside.get(train.id, ())]
         batch = (*runs, *beside)
-        read = ((i.stage, i.id) for artifact in beside for i in artifact.inputs.values())
+        read = ((i.stage, i.id) for artifact in batch for i in artifact.inputs.values() if i.stage != "train")
         needs = tuple(dict.fromkeys([("train", job.id), *job.needs, *read]))
         return Job("evaluate", batch_id(job.id.rsplit("-", 1)[0], batch), batch, needs)
 

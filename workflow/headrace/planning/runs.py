@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from headrace.datasets.base import DataInfo
 from headrace.experiments.experiment import RAW, Experiment
+from headrace.models.base import NEXT_STEP, is_sequence
 from headrace.planning.artifacts import Artifact
 
 
@@ -23,6 +25,8 @@ class Run:
     point: Mapping[str, Any]
     train: Artifact
     evaluate: Artifact
+    uncorrupted: Mapping[str, str] = field(default_factory=dict)
+    """By the kind of corruption that it is left out of: what it reads instead of what that needs."""
 
     def describe(self) -> dict[str, Any]:
         """What the report is told."""
@@ -30,6 +34,7 @@ class Run:
         parameters = {**self.train.spec["training"], **self.train.spec["family"]}
         ids = {"train": self.train.id, "evaluate": self.evaluate.id}
         said = {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids}
+        said |= {"uncorrupted": dict(self.uncorrupted)} if self.uncorrupted else {}
         return said | {"unexplained": find_obstacle(self.train.spec["shapes"])}
 
 
@@ -63,13 +68,26 @@ class Reference:
         return {**names, "evaluate": self.evaluate.id}
 
 
+def find_shapes(info: DataInfo, task: str) -> dict[str, Any]:
+    """What a model is built for, as JSON."""
+    counts = {"classification": len(info.class_names), "regression": info.num_targets, NEXT_STEP: info.num_codes}
+    plain = info.layout == "dense" and not info.num_codes
+    layout = {} if plain else {"layout": info.layout, "num_codes": info.num_codes}
+    sequence = {"is_sequence": True} if is_sequence(info) else {}
+    return {"inputs": list(info.shape), "outputs": counts.get(task, 0), "task": task, **layout, **sequence}
+
+
+def find_series(experiment: Experiment, dataset: str, shards: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """Beside the features, the shards with the series that a forecast is held against, where the dataset is one."""
+    return {"shards": shards[dataset]} if "forecasting" in experiment.infos[dataset].tasks else {}
+
+
 def choose_references(
     runs: Iterable[Run], experiment: Experiment, shards: Mapping[str, Artifact], evaluation: Mapping[str, Any]
 ) -> Iterable[Reference]:
     """One for every task on a dataset but densities, on features of its models that have distances.
 
-    Which ones does not depend on the order of the models. Predictors that repeat values read the shards too, where
-    those are windows of a series.
+    Which ones does not depend on the order of the models. Predictors that repeat values read the series too.
     """
     chosen: dict[tuple[str, str], Run] = {}
     for run in runs:
@@ -79,9 +97,8 @@ def choose_references(
     for (dataset, task), run in chosen.items():
         if task == "density":
             continue
-        spec, inputs = experiment.datasets[dataset], dict(run.train.inputs)
-        if "forecasting" in experiment.infos[dataset].tasks:
-            inputs["shards"] = shards[dataset]
+        spec = experiment.datasets[dataset]
+        inputs = {**run.train.inputs, **find_series(experiment, dataset, shards)}
         own = {"shapes": run.train.spec["shapes"], "seed": spec.split.seed}
         evaluate = Artifact("evaluate", f"{spec.kind}-reference", {**evaluation, "reference": own}, inputs, ())
         yield Reference(dataset, task, run.features, run.train, evaluate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.datasets.base import DataInfo
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.blocks import Block
     from headrace.linalg.matrix import Matrix
 
-COMPUTES = ("linalg.graphs",)
+COMPUTES = ("linalg.centred", "linalg.columns", "linalg.graphs")
 
 
 class Spec(IterativeSpec):
@@ -40,8 +39,9 @@ class Spec(IterativeSpec):
 
     def describe(self, info: DataInfo, num_train: int) -> DataInfo:
         """One number a node, behind the flattened inputs if they are kept."""
-        columns = 1 + (info.num_features if self.keep_inputs else 0)
-        return replace(info, shape=(columns,), dims=("feature",), dtype="float32", unit_interval=False)
+        from headrace.linalg.columns import describe_columns
+
+        return describe_columns(info, 1, "feature", keep_inputs=self.keep_inputs)
 
     def fit(self, data: FitData) -> State:
         """Power iteration."""
@@ -80,9 +80,6 @@ class Spec(IterativeSpec):
 
     def apply(self, block: Block, state: State, rows: slice) -> Block:
         """(rows, ...) to (rows, columns), float32."""
-        import numpy as np
-
         from headrace.linalg.graphs import beside
 
-        assert isinstance(block, np.ndarray)
         return beside(block, state["nodes"], rows, keep_inputs=self.keep_inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.datasets.base import DataInfo
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from headrace.blocks import Block
 
-COMPUTES = ("linalg.graphs",)
+COMPUTES = ("linalg.centred", "linalg.columns", "linalg.graphs")
 
 
 class Spec(StepSpec):
@@ -40,8 +39,9 @@ class Spec(StepSpec):
 
     def describe(self, info: DataInfo, num_train: int) -> DataInfo:
         """As many numbers as in the flattened inputs, or twice as many."""
-        columns = info.num_features * (2 if self.keep_inputs else 1)
-        return replace(info, shape=(columns,), dims=("feature",), dtype="float32", unit_interval=False)
+        from headrace.linalg.columns import describe_columns
+
+        return describe_columns(info, info.num_features, "feature", keep_inputs=self.keep_inputs)
 
     def fit(self, data: FitData) -> State:
         """The product with the normalised adjacency, `steps` times."""
@@ -70,11 +70,8 @@ class Spec(StepSpec):
 
     def apply(self, block: Block, state: State, rows: slice) -> Block:
         """(rows, ...) to (rows, columns), float32."""
-        import numpy as np
-
         from headrace.linalg.graphs import beside
 
-        assert isinstance(block, np.ndarray)
         return beside(block, state["nodes"], rows, keep_inputs=self.keep_inputs)
 
 

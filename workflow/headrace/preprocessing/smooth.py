@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from headrace.blocks import Block
     from headrace.linalg.blocks import RowBlocks
 
-COMPUTES = ("linalg.conjugate", "linalg.graphs", "linalg.krylov")
+COMPUTES = ("linalg.centred", "linalg.columns", "linalg.conjugate", "linalg.graphs", "linalg.krylov")
 
 
 class Spec(IterativeSpec):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.datasets.base import DataInfo
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.blocks import Block
     from headrace.linalg.matrix import Matrix
 
-COMPUTES = ("linalg.eigen", "linalg.graphs")
+COMPUTES = ("linalg.centred", "linalg.columns", "linalg.eigen", "linalg.graphs")
 
 
 class Spec(IterativeSpec):
@@ -42,12 +41,13 @@ class Spec(IterativeSpec):
 
     def describe(self, info: DataInfo, num_train: int) -> DataInfo:
         """`rank` numbers a node, behind the flattened inputs if they are kept."""
+        from headrace.linalg.columns import describe_columns
+
         if self.rank >= info.num_samples:
             raise ValueError(
                 f"rank: {self.rank} is not below the {info.num_samples} nodes; allowed: 1 to {info.num_samples - 1}"
             )
-        columns = self.rank + (info.num_features if self.keep_inputs else 0)
-        return replace(info, shape=(columns,), dims=("feature",), dtype="float32", unit_interval=False)
+        return describe_columns(info, self.rank, "feature", keep_inputs=self.keep_inputs)
 
     def fit(self, data: FitData) -> State:
         """Block Krylov iteration among the nodes that have edges; see linalg/eigen.py."""
@@ -85,11 +85,8 @@ class Spec(IterativeSpec):
 
     def apply(self, block: Block, state: State, rows: slice) -> Block:
         """(rows, ...) to (rows, columns), float32."""
-        import numpy as np
-
         from headrace.linalg.graphs import beside
 
-        assert isinstance(block, np.ndarray)
         return beside(block, state["nodes"], rows, keep_inputs=self.keep_inputs)
 
 

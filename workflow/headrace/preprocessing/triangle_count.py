@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.datasets.base import DataInfo
@@ -11,7 +10,7 @@ from headrace.preprocessing.base import FitData, State, StepSpec
 if TYPE_CHECKING:
     from headrace.blocks import Block
 
-COMPUTES = ("linalg.graphs", "linalg.triangles")
+COMPUTES = ("linalg.centred", "linalg.columns", "linalg.graphs", "linalg.triangles")
 
 
 class Spec(StepSpec):
@@ -29,8 +28,9 @@ class Spec(StepSpec):
 
     def describe(self, info: DataInfo, num_train: int) -> DataInfo:
         """Two numbers a node, behind the flattened inputs if they are kept."""
-        columns = 2 + (info.num_features if self.keep_inputs else 0)
-        return replace(info, shape=(columns,), dims=("feature",), dtype="float32", unit_interval=False)
+        from headrace.linalg.columns import describe_columns
+
+        return describe_columns(info, 2, "feature", keep_inputs=self.keep_inputs)
 
     def fit(self, data: FitData) -> State:
         """See linalg/triangles.py; the coefficient is that of Watts and Strogatz (1998, doi:10.1038/30918)."""
@@ -52,9 +52,6 @@ class Spec(StepSpec):
 
     def apply(self, block: Block, state: State, rows: slice) -> Block:
         """(rows, ...) to (rows, columns), float32."""
-        import numpy as np
-
         from headrace.linalg.graphs import beside
 
-        assert isinstance(block, np.ndarray)
         return beside(block, state["nodes"], rows, keep_inputs=self.keep_inputs)

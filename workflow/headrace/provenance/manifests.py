@@ -14,8 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headrace.errors import InputError
+
 MANIFEST = "manifest.json"
 FORMAT = 1
+"""Of manifests; one more for a change that whoever reads the older ones would take for something else."""
+RESULT_FORMAT = 1
+"""The same of provenance.json, for all files of a result. One that says none was written before there were formats."""
 REQUIRED = {"identity", "status"}
 
 
@@ -76,12 +81,26 @@ def read_json(path: Path) -> Any:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest that seals an artifact, or None where nothing is sealed: a damaged manifest seals nothing."""
+    """The manifest that seals an artifact, or None where nothing is sealed: a damaged manifest seals nothing.
+
+    Raises InputError for one of a newer version, which must neither be misread nor replaced.
+    """
     try:
         manifest = read_json(folder / MANIFEST)
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
+    refuse_newer(folder / MANIFEST, manifest, FORMAT)
     return manifest if isinstance(manifest, dict) and manifest.keys() >= REQUIRED else None
+
+
+def refuse_newer(path: Path, content: Any, known: int) -> None:
+    """Raise InputError where what was read from a file says that it has a format which came after the known one."""
+    found = content.get("format") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > known:
+        raise InputError(
+            f"{path}: was written by a newer version of Headrace, in format {found}; this one knows formats up to "
+            f"{known}: read it with the version that wrote it"
+        )
 
 
 def is_sealed(folder: Path, identity: str) -> bool:

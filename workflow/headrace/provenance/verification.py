@@ -11,7 +11,15 @@ from typing import Any
 
 from headrace.errors import InputError, StageError
 from headrace.provenance.digests import content_digests, without_pictures
-from headrace.provenance.manifests import MANIFEST, digest_json, read_json, read_manifest
+from headrace.provenance.manifests import (
+    MANIFEST,
+    RESULT_FORMAT,
+    digest_file,
+    digest_json,
+    read_json,
+    read_manifest,
+    refuse_newer,
+)
 from headrace.stores.groups import small_digests
 from headrace.stores.layout import STORE
 from headrace.stores.reading import ChunkedArray, Store
@@ -49,7 +57,25 @@ def verify_result(result: Path) -> list[str]:
         if not found and manifest and manifest.get("digest", "") != entry["digest"]:
             found = [f"{folder}: is not the artifact that the result was made from"]
         problems += found
-    return problems
+    return [*problems, *(f"{result / name}: is not what was written" for name in find_changed_files(result))]
+
+
+def find_changed_files(result: Path) -> list[str]:
+    """The files of a result that are not what its provenance says; a provenance of old says nothing of them.
+
+    Raises InputError for a provenance that cannot be read.
+    """
+    artifacts_of(result)
+    said = read_json(result / PROVENANCE).get("files")
+    files = said if isinstance(said, dict) else {}
+    return [name for name, digest in files.items() if not _is_file(result / name, digest)]
+
+
+def _is_file(path: Path, digest: str) -> bool:
+    try:
+        return digest_file(path) == digest
+    except OSError:
+        return False
 
 
 def verify_artifact(folder: Path) -> Iterator[str]:
@@ -105,9 +131,19 @@ def _look_at(folder: Path, chunks: Mapping[str, Any], part: tuple[str, int, Chun
     return digest_shard(digests), lines
 
 
+def refuse_newer_result(result: Path) -> None:
+    """Raise InputError where a newer version wrote a result; of one that is missing or damaged nothing is said."""
+    try:
+        content = read_json(result / PROVENANCE)
+    except (OSError, ValueError):
+        return
+    refuse_newer(result / PROVENANCE, content, RESULT_FORMAT)
+
+
 def artifacts_of(result: Path) -> list[dict[str, Any]]:
-    """The artifacts behind a result. Raises InputError."""
+    """The artifacts behind a result. Raises InputError, also for a result of a newer version."""
     path = result / PROVENANCE
+    refuse_newer_result(result)
     try:
         entries = read_json(path)["artifacts"]
         wanted = {"label": list, "status": str, "artifact": str, "digest": str}

@@ -48,8 +48,9 @@ def open_cluster(
 ) -> Iterator[Workers]:
     """Start Dask's scheduler in this process, ask for workers, wait for them, and end all of it with the context."""
     import dask
-    from dask_jobqueue.core import JobQueueCluster
     from distributed import Client
+
+    from headrace.provision.jobqueue import load_jobs
 
     ledger = Ledger()
     place.logs.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,7 @@ def open_cluster(
             raise StageError(
                 f"dask_options: interface={interface}: no such network here; {', '.join(sorted(here))} are"
             )
-        cluster = JobQueueCluster(
+        cluster = load_jobs("core").JobQueueCluster(
             job_cls=noted(job_class, ledger, clean_environment()),
             config_name="pbs" if job_class.config_name == "pbs" else "slurm",
             name=place.name,

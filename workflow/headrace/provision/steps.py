@@ -53,10 +53,11 @@ class Placement:
 
 def step_class(placement: Placement) -> Any:
     """A kind of dask-jobqueue's job that needs no queue."""
-    import dask_jobqueue.core
     from distributed.core import Status
 
-    base: Any = dask_jobqueue.core.Job
+    from headrace.provision.jobqueue import load_jobs
+
+    base: Any = load_jobs("core").Job
 
     class Step(base):  # type: ignore[misc]
         submit_command = cancel_command = "true"

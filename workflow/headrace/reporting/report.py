@@ -17,7 +17,9 @@ from markupsafe import Markup
 
 from headrace.figures.answers import find_problems
 from headrace.figures.convergence import find_unconverged
-from headrace.figures.files import Figure
+from headrace.figures.environments import find_mixed_software
+from headrace.figures.files import Figure, Picture
+from headrace.figures.images import image_uri
 from headrace.figures.numbers import (
     format_bytes,
     format_count,
@@ -29,7 +31,7 @@ from headrace.figures.numbers import (
 )
 from headrace.figures.runs import tabulate_runs
 from headrace.figures.theme import vegalite_version
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from headrace.sections import (
     answer,
     attributions,
@@ -63,25 +65,25 @@ TEMPLATES = Path(__file__).parents[2] / "report"
 SECTIONS: Sequence[Section] = (
     answer,
     metrics,
-    statistics,
     comparisons,
+    statistics,
     curves,
     confusions,
     classes,
     calibration,
     ranking,
     groups,
-    reconstructions,
-    latents,
     robustness,
     attributions,
-    methods,
-    cards,
+    reconstructions,
+    latents,
     data,
     convergence,
     scaling,
     resources,
     failures,
+    methods,
+    cards,
     reproduce,
 )
 """In the order of the contents."""
@@ -92,19 +94,20 @@ SCRIPTS = ("report.js", "report.tables.js", "report.runs.js")
 
 @dataclass(frozen=True)
 class Report:
-    """A page, and the charts that are drawn in it."""
+    """A page, and the charts and pictures in it."""
 
     page: str
-    figures: Sequence[Figure]
+    figures: Sequence[Figure | Picture]
 
 
 def render(results: Results) -> str:
     """Return the report as HTML; the same results give the same page, byte for byte."""
-    return compose(results).page
+    return compose(Page(results)).page
 
 
-def compose(results: Results) -> Report:
-    """Return the report as HTML, and its charts in their order; the same results give the same, byte for byte."""
+def compose(page: Page) -> Report:
+    """Return the report as HTML, and its figures in their order; the same results give the same, byte for byte."""
+    results = page.results
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
@@ -112,6 +115,7 @@ def compose(results: Results) -> Report:
         count=format_count,
         duration=format_seconds,
         energy=format_energy,
+        image_uri=image_uri,
         json_data=embed_json,
         csp_hash=hash_source,
         number=format_number,
@@ -121,7 +125,6 @@ def compose(results: Results) -> Report:
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
     # A script or a style is let in by the hash of its text: whatever else claims to be one stays dead.
     style, *scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", *SCRIPTS)]
-    page = Page(results)
     contexts = {_name(section): section.describe(page) for section in SECTIONS}
     sections = [
         _render_section(environment, section, context)
@@ -130,7 +133,7 @@ def compose(results: Results) -> Report:
     ]
     text = environment.get_template("report.html.j2").render(
         results=results,
-        problems=[*find_problems(results, page.comparisons), *find_unconverged(results.traces)],
+        problems=_find_all_problems(page),
         num_done=sum(run.status == "done" for run in results.runs),
         runs=tabulate_runs(results, page.comparisons),
         sections=sections,
@@ -138,8 +141,11 @@ def compose(results: Results) -> Report:
         script=Markup("\n".join(scripts)),
         bundle=Markup(load_bundle()),
     )
-    charts = [(name, *chart) for name, context in contexts.items() for chart in (context or {}).get("figures", ())]
-    return Report(text, [Figure(*chart) for chart in charts])
+    figures: list[Figure | Picture] = []
+    for name, context in contexts.items():
+        figures += [Figure(name, *chart) for chart in (context or {}).get("figures", ())]
+        figures += [Picture(name, *picture) for picture in (context or {}).get("pictures", ())]
+    return Report(text, figures)
 
 
 @cache
@@ -160,6 +166,13 @@ def embed_json(value: Any) -> Markup:
 def hash_source(text: str) -> str:
     """Return the hash by which a content security policy names a script or a style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _find_all_problems(page: Page) -> list[str]:
+    """Return what a reader must know before believing any number."""
+    results = page.results
+    found = (find_problems(results, page.comparisons), find_unconverged(results.traces), find_mixed_software(results))
+    return [problem for problems in found for problem in problems]
 
 
 def _name(section: Section) -> str:

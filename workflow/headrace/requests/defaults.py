@@ -199,8 +199,7 @@ class Sizes:
         data = self._behind(job.artifacts[0].inputs["run"])
         mib = data.of("validation", "test")
         resampled = job.artifacts[0].spec["bootstrap"] * (data.samples["validation"] + data.samples["test"])
-        corruption = job.artifacts[0].spec.get("corruption", {"noise": ()})
-        passes = len(job.artifacts) * (1 + len(corruption["noise"]))
+        passes = len(job.artifacts) * (1 + sum(map(len, job.artifacts[0].spec.get("corruption", {}).values())))
         runs = [artifact.inputs["run"] for artifact in job.artifacts if "run" in artifact.inputs]
         training = [run.spec["training"] for run in runs]
         run = job.artifacts[0].inputs["run"]
@@ -213,7 +212,8 @@ class Sizes:
         held = (
             data.kept("validation", "test")
             + data.windows("validation", "test")
-            + 4 * predicted
+            # Beside a forecast lie what it is held against, and the errors of that.
+            + (6 if "shards" in job.artifacts[0].inputs else 4) * predicted
             + self._said_of_steps(run)
         )
         draws = job.artifacts[0].spec.get("importance_draws", 0)

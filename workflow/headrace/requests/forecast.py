@@ -9,7 +9,8 @@ from headrace.errors import StageError
 from headrace.planning.overview import find_states, stage_lines
 from headrace.planning.plan import Plan
 from headrace.requests.defaults import default_requests
-from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, check_sharing, find_asks, show_minutes
+from headrace.requests.limits import WORDS, Ask, check_devices, check_limits, find_asks, show_minutes
+from headrace.requests.numbers import check_numbers
 from headrace.requests.profiles import Profile
 from headrace.requests.rules import devices_by_rule, jobs_by_rule
 from headrace.schedulers.base import Survey, load_scheduler
@@ -56,7 +57,7 @@ def forecast(plan: Plan, profile: Profile) -> Forecast:
         *(f"note: {remark}" for remark in [*profile.notes, *silence, *remarks(plan, pending, resources, survey)]),
         *stage_lines(plan, states)[-1:],
     ]
-    problems = check_sharing(profile.overrides) + (check_devices(plan, pending) if profile.scheduler else [])
+    problems = check_numbers(profile.stated) + (check_devices(plan, pending) if profile.scheduler else [])
     if survey is not None:
         problems = [*problems, *check_limits(pending, survey)]
     return Forecast(tuple(lines), tuple(f"{profile.path}: {problem}" for problem in problems))

@@ -118,15 +118,6 @@ def _workers(ask: Ask, resources: Mapping[str, int | str]) -> Ask | None:
     )
 
 
-def check_sharing(resources: Settings) -> list[str]:
-    """Numbers of runs on a GPU that are none, a sentence each."""
-    return [
-        f"{rule}: runs_per_gpu: {own['runs_per_gpu']}; allowed: whole numbers above 0"
-        for rule, own in resources.items()
-        if "runs_per_gpu" in own and not (str(own["runs_per_gpu"]).isdecimal() and int(own["runs_per_gpu"]) > 0)
-    ]
-
-
 def check_devices(plan: Plan, asks: Sequence[Ask]) -> list[str]:
     """Runs that were planned for a GPU, in jobs that ask for none: they would fail after their wait in the queue."""
     devices = devices_by_rule(jobs_by_rule(plan))

@@ -47,6 +47,8 @@ class Profile:
     """`default-resources`: for rules that do not state a resource themselves."""
     overrides: Settings
     """`set-resources` and `set-threads`, by rule."""
+    stated: Mapping[str, Mapping[str, Any]]
+    """The same as it is written, expressions too."""
     notes: tuple[str, ...] = ()
     """What could not be read, a line each."""
 
@@ -78,17 +80,16 @@ def read_profile(name: str) -> Profile:
     raw = yaml_files.read(path)
     notes: list[str] = []
     raw = _without_expressions(raw, path, notes)
-    overrides: dict[str, dict[str, Value]] = {}
-    for rule, pairs in _nested(raw.get("set-resources")).items():
-        overrides[rule] = _values(pairs, f"{path}: {rule}", notes)
+    stated = _nested(raw.get("set-resources"))
     for rule, threads in _pairs(raw.get("set-threads")).items():
-        overrides.setdefault(rule, {}).update(_values({"threads": threads}, f"{path}: {rule}", notes))
+        stated.setdefault(rule, {})["threads"] = threads
     return Profile(
         path=path,
         scheduler=_scheduler(raw, path),
         config=_pairs(raw.get("config")),
         defaults=_values(_pairs(raw.get("default-resources")), f"{path}: default-resources", notes),
-        overrides=overrides,
+        overrides={rule: _values(pairs, f"{path}: {rule}", notes) for rule, pairs in stated.items()},
+        stated=stated,
         notes=tuple(notes),
     )
 
@@ -212,20 +213,29 @@ def in_force(rules: Iterable[Any]) -> Settings:
     return {str(rule.name): dict(_known(rule.resources)) for rule in rules}
 
 
-def overridden(threads: Mapping[str, Any], resources: Mapping[str, Any]) -> Settings:
-    """The same of what Snakemake was given as `set-threads` and `set-resources`, before it knows the rules."""
-    found = {rule: dict(_known(pairs)) for rule, pairs in resources.items()}
+def as_written(threads: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What Snakemake was given as `set-threads` and `set-resources`, before it knows the rules."""
+    found = {rule: {key: _raw(resource) for key, resource in pairs.items()} for rule, pairs in resources.items()}
     for rule, number in threads.items():
-        found.setdefault(rule, {}).update(_known({"threads": number}))
+        found.setdefault(rule, {})["threads"] = _raw(number)
     return found
+
+
+def overridden(stated: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """What is known of that without evaluating anything."""
+    return {rule: dict(_known(pairs)) for rule, pairs in stated.items()}
 
 
 def _known(resources: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
     for key, resource in resources.items():
         name = "threads" if key == "_cores" else key
-        raw = resource
-        if not isinstance(resource, int | float | str):
-            raw = resource.raw if resource.is_evaluable() else resource.value
-        value = parse_value(name, raw)
+        value = parse_value(name, _raw(resource))
         if value is not None:
             yield name, value
+
+
+def _raw(resource: Any) -> Any:
+    """What was written, of one of Snakemake's resources too."""
+    if isinstance(resource, int | float | str) or resource is None:
+        return resource
+    return resource.raw if resource.is_evaluable() else resource.value

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headrace.planning.ownership import OWNER_VARIABLE
 from headrace.requests.limits import QUEUE_KEYS
+from headrace.running.ownership import OWNER_VARIABLE
 from headrace.schedulers.base import Survey
 from headrace.tries.history import history_path, num_silent, raised, settle
 

@@ -21,7 +21,7 @@ from headrace.figures.attributions import (
 )
 from headrace.figures.cards import choose_run
 from headrace.figures.comparisons import Candidate, Comparison
-from headrace.reporting.results import RunResult
+from headrace.findings.results import RunResult
 from headrace.sections.base import Context, Page
 
 TITLE = "Attributions"
@@ -95,7 +95,7 @@ def _choose_explained(comparison: Comparison, candidate: Candidate) -> RunResult
     chosen = choose_run(comparison, candidate)
     if chosen is not None and chosen.explanation is not None:
         return chosen
-    return next(run for run in candidate.finished if run.explanation is not None)
+    return next(run for run in candidate.counted if run.explanation is not None)
 
 
 def _draw(comparison: Comparison, candidate: Candidate, run: RunResult, page: Page) -> Iterable[Context]:

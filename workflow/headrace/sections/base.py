@@ -10,12 +10,13 @@ from typing import Any, Protocol
 from headrace.figures.aggregates import Aggregate, aggregate
 from headrace.figures.comparisons import Comparison, compare
 from headrace.figures.pairs import Pair, pair_with
+from headrace.figures.spreads import Measured, Spread, describe_spreads
 from headrace.figures.theme import assign_colours
-from headrace.reporting.results import DatasetResult, Results
+from headrace.findings.results import DatasetResult, Results
 
 Context = dict[str, Any]
 """What a template is given. Under `figures` stand the charts that it draws, each as (parts, spec), where the parts tell
-it from the section's other charts: they become files."""
+it from the section's other charts: they become files. So do `pictures`, each as (parts, caption, strips)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,16 @@ class Page:
     def aggregates(self) -> Sequence[Aggregate]:
         """Return one for every task that was judged on several datasets."""
         return aggregate(self.comparisons)
+
+    def describe_spreads(self, wanted: Sequence[Measured]) -> list[Spread]:
+        """Return the statistics of candidates; each is computed once, whoever asks."""
+        new = [each for each in dict.fromkeys(wanted) if each not in self._spreads]
+        self._spreads.update(zip(new, describe_spreads(new), strict=True))
+        return [self._spreads[each] for each in wanted]
+
+    @cached_property
+    def _spreads(self) -> dict[Measured, Spread]:
+        return {}
 
     @cached_property
     def colours(self) -> Mapping[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from headrace.figures.ranking import MAX_PANELS, draw_reliability, pool_reliability, select_measured
+from headrace.figures.comparisons import Candidate
+from headrace.figures.numbers import format_mean
+from headrace.figures.ranking import MAX_PANELS, draw_reliability, select_measured
 from headrace.sections.base import Context, Page
 
 TITLE = "Calibration"
@@ -17,8 +19,8 @@ def describe(page: Page) -> Context | None:
         panels = [
             {
                 "name": candidate.name,
-                "num_seeds": sum(run.reliability is not None for run in candidate.finished),
-                "ece": pool_reliability(candidate).ece,
+                "num_seeds": sum(run.reliability is not None for run in candidate.counted),
+                "ece": _say_error(candidate, each.split),
                 "spec": draw_reliability(candidate, page.colours[candidate.name], each.dataset),
             }
             for candidate in measured[:MAX_PANELS]
@@ -29,3 +31,15 @@ def describe(page: Page) -> Context | None:
             drawn = zip(measured, panels, strict=False)
             figures += [((each.dataset, candidate.model), panel["spec"]) for candidate, panel in drawn]
     return {"comparisons": comparisons, "figures": figures} if comparisons else None
+
+
+def _say_error(candidate: Candidate, split: str) -> str:
+    """Say the calibration error over the seeds as the results do; "" where it was not measured.
+
+    Each seed has its own. That of all samples together is no model's: the errors of several cancel out.
+    """
+    found = candidate.summary("ece", split)
+    if not found.count:
+        return ""
+    mean, deviation = format_mean(found.mean, found.standard_deviation)
+    return f"{mean} ± {deviation}" if deviation else mean

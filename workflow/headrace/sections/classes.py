@@ -21,7 +21,7 @@ def describe(page: Page) -> Context | None:
             {"name": candidate.name, "rows": rows, "num_classes": num_classes}
             for candidate in list(each.best.values())[:MAX_TABLES]
             if (rows := tabulate_classes(candidate, names))
-            for num_classes in [max(len(run.confusion) for run in candidate.finished if run.confusion is not None)]
+            for num_classes in [max(len(run.confusion) for run in candidate.counted if run.confusion is not None)]
         ]
         if tables:
             comparisons.append({"dataset": each.dataset, "task": each.task, "tables": tables})

@@ -36,7 +36,7 @@ def _draw_confusions(
         counts = sum_confusions(candidate)
         if counts is not None and counts.size:
             spec = draw_confusion(counts, class_names, candidate.name, comparison.dataset)
-            num_seeds = sum(run.confusion is not None for run in candidate.finished)
+            num_seeds = sum(run.confusion is not None for run in candidate.counted)
             has_counts = len(counts) <= MAX_COUNTED_CLASSES
             said = {"name": candidate.name, "model": candidate.model, "num_seeds": num_seeds}
             panels.append({**said, "spec": spec, "has_counts": has_counts})

@@ -1,4 +1,4 @@
-"""What failed or is missing, and why."""
+"""What failed or is not there yet, and why."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def describe(page: Page) -> Context | None:
     for each in page.comparisons:
         tables = [table for c in list(each.best.values())[:MAX_TABLES] if (table := tabulate_groups(c))]
         if tables:
-            runs = [run for candidate in each.best.values() for run in candidate.finished]
+            runs = [run for candidate in each.best.values() for run in candidate.counted]
             found = next(run.groups for run in runs if run.groups is not None)
             dataset = page.datasets.get(each.dataset)
             names = dataset.class_names if dataset else ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.figures.comparisons import Comparison
-from headrace.figures.images import image_uri, join_images
+from headrace.figures.images import Strip, join_images
 from headrace.figures.numbers import format_number
-from headrace.reporting.results import RunResult, Traversals
+from headrace.findings.results import RunResult, Traversals
 from headrace.sections.base import Context, Page
 
 TITLE = "Reconstructions"
@@ -18,12 +18,27 @@ MAX_IMAGES = 12
 
 def describe(page: Page) -> Context | None:
     """Return the pictures of every model that has any; None where none has."""
-    comparisons = [
+    comparisons: list[Context] = [
         {"dataset": each.dataset, "task": each.task, "reconstructions": panels}
         for each in page.comparisons
         if (panels := _draw_reconstructions(each))
     ]
-    return {"comparisons": comparisons} if comparisons else None
+    pictures = [one for each in comparisons for panel in each["reconstructions"] for one in _list_pictures(each, panel)]
+    return {"comparisons": comparisons, "pictures": pictures} if comparisons else None
+
+
+def _list_pictures(comparison: Context, panel: Context) -> list[tuple[tuple[str, ...], str, list[Strip]]]:
+    """Return what becomes files: what tells them apart, a caption, and strips with the labels of the page."""
+    place, who = (comparison["dataset"], panel["model"]), f"{panel['name']}, run {panel['run'].id}"
+    strips = [Strip("input", "", panel["inputs"]), Strip("output", "", panel["outputs"])]
+    about = f"Samples of the test split of {comparison['dataset']} above their reconstructions by {who}."
+    listed: list[tuple[tuple[str, ...], str, list[Strip]]] = [((*place, "reconstructions"), about, strips)]
+    if rows := panel["traversals"]:
+        strips = [Strip(f"dimension {row['dimension']}", f"{row['divergence']} nats", row["strip"]) for row in rows]
+        low, high = rows[0]["ends"]
+        about = f"What {who}, decodes as one latent dimension goes from {low} to {high} and the others stay at 0."
+        listed.append(((*place, "traversals"), about, strips))
+    return listed
 
 
 def _draw_reconstructions(comparison: Comparison) -> list[Context]:
@@ -32,7 +47,7 @@ def _draw_reconstructions(comparison: Comparison) -> list[Context]:
         run = next((run for run in candidate.finished if run.reconstructions and len(run.reconstructions[0])), None)
         if run is not None:
             pictures = {**_join_reconstructions(run), "traversals": _join_traversals(run.traversals)}
-            panels.append({"name": candidate.name, "run": run, **pictures})
+            panels.append({"name": candidate.name, "model": candidate.model, "run": run, **pictures})
     return panels
 
 
@@ -44,8 +59,8 @@ def _join_reconstructions(run: RunResult) -> Context:
     return {
         "num_images": len(inputs),
         "num_broken": int(np.count_nonzero(~np.isfinite(inputs)) + np.count_nonzero(~np.isfinite(outputs))),
-        "inputs": image_uri(join_images(inputs)),
-        "outputs": image_uri(join_images(outputs)),
+        "inputs": join_images(inputs),
+        "outputs": join_images(outputs),
     }
 
 
@@ -60,7 +75,7 @@ def _join_traversals(found: Traversals | None) -> list[Context]:
             "dimension": int(dimension),
             "divergence": format_number(float(divergence), 3),
             "ends": ends,
-            "strip": image_uri(join_images(pictures)),
+            "strip": join_images(pictures),
         }
         for dimension, divergence, pictures in rows
     ]

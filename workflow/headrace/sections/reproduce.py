@@ -1,10 +1,11 @@
-"""The command that reruns the experiment, and its settings."""
+"""The command that reruns the experiment, its settings, and what its artifacts were made with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.figures.environments import describe_software, find_machines
 from headrace.sections.base import Context, Page
 
 TITLE = "Reproduce"
@@ -13,7 +14,17 @@ TITLE = "Reproduce"
 def describe(page: Page) -> Context | None:
     """Return what the results came from."""
     changes = _describe_changes(page.results.repository or {})
-    return {"results": page.results, "changes": changes}
+    results = page.results
+    software = describe_software(results.environments, results.steps)
+    return {
+        "results": results,
+        "changes": changes,
+        "software": [
+            (name, software.get(name, "not recorded"), results.versions.get(name, "–"))
+            for name in dict.fromkeys([*software, *results.versions])
+        ],
+        "machines": find_machines(results),
+    }
 
 
 def _describe_changes(repository: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.figures.comparisons import Candidate, Comparison
+from headrace.figures.energy import find_trained, measure_joules
 from headrace.sections.base import Context, Page
 from headrace.tries.usage import WATTS_PER_CORE, Energy
 
@@ -18,7 +19,7 @@ def describe(page: Page) -> Context | None:
     steps, usage = page.results.steps, page.results.usage
     if not steps and not usage:
         return None
-    trained = next((stage.energy for stage in usage if stage.stage == "train"), None)
+    trained = find_trained(usage)
     comparisons = [found for each in page.comparisons if (found := _describe_energy(each, trained))]
     return {
         "stages": _add_up_stages(steps),
@@ -53,13 +54,12 @@ def _describe_energy(comparison: Comparison, trained: Energy | None) -> Context 
 
 def _energy_of(candidate: Candidate, trained: Energy) -> dict[str, Any] | None:
     """Return the means over the runs of a candidate; None where a run's CPU time isn't known."""
-    cpu_s = [run.cpu_s for run in candidate.finished if run.cpu_s is not None]
-    if not cpu_s or len(cpu_s) < len(candidate.finished):
+    found = [(run.cpu_s, measure_joules(run, trained)) for run in candidate.counted]
+    known = [(cpu_s, joules) for cpu_s, joules in found if cpu_s is not None and joules is not None]
+    if not known or len(known) < len(found):
         return None
-    on_gpu_s = [run.seconds or 0.0 for run in candidate.finished if run.device not in ("", "cpu")]
-    joules = math.fsum(cpu_s) * trained.joules_per_cpu_s + math.fsum(on_gpu_s) * trained.gpu_watts
-    count = len(cpu_s)
-    return {"name": candidate.name, "num_runs": count, "cpu_s": math.fsum(cpu_s) / count, "joules": joules / count}
+    cpu_s, joules = (math.fsum(values) / len(known) for values in zip(*known, strict=True))
+    return {"name": candidate.name, "num_runs": len(known), "cpu_s": cpu_s, "joules": joules}
 
 
 def _add_up_stages(steps: Sequence[Mapping[str, Any]]) -> list[Context]:

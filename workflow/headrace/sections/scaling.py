@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.figures.numbers import format_number
 from headrace.figures.scaling import draw_speed_up
-from headrace.reporting.results import Results
+from headrace.findings.results import Results
 from headrace.scaling.laws import Law, fit_law
 from headrace.sections.base import Context, Page
 

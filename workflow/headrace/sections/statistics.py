@@ -7,8 +7,10 @@ import math
 from headrace.figures.aggregates import MAX_DRAWN, Aggregate, draw_profile
 from headrace.figures.comparisons import Comparison
 from headrace.figures.numbers import format_mean, format_number
-from headrace.figures.spreads import Spread, describe_spread
+from headrace.figures.references import find_value, name_reference
+from headrace.figures.spreads import Spread
 from headrace.figures.theme import assign_colours
+from headrace.findings.results import ReferenceResult
 from headrace.judging.resampling import FEW_SEEDS, NUM_RESAMPLES, Estimate
 from headrace.judging.statistics import Summary
 from headrace.sections.base import Context, Page
@@ -27,7 +29,8 @@ def describe(page: Page) -> Context | None:
             "task": each.task,
             "metric": each.metric,
             "split": each.split,
-            "rows": [_make_row(each, describe_spread(one, each.metric, each.split)) for one in each.candidates],
+            "rows": [_make_row(each, spread) for spread in _describe_spreads(each, page)],
+            "untrained": [row for one in each.references if (row := _make_untrained_row(each, one))],
         }
         for each in page.comparisons
     ]
@@ -41,6 +44,10 @@ def describe(page: Page) -> Context | None:
         "few_seeds": FEW_SEEDS,
         "num_resamples": NUM_RESAMPLES,
     }
+
+
+def _describe_spreads(comparison: Comparison, page: Page) -> list[Spread]:
+    return page.describe_spreads([(one, comparison.metric, comparison.split) for one in comparison.candidates])
 
 
 def _describe_aggregate(found: Aggregate, page: Page) -> Context:
@@ -63,18 +70,33 @@ def _describe_aggregate(found: Aggregate, page: Page) -> Context:
 
 def _make_row(comparison: Comparison, spread: Spread) -> Context:
     mean, deviation = format_mean(spread.summary.mean, spread.summary.standard_deviation)
+    # An interval without width would say that no other seed could differ.
+    agrees = spread.count > 1 and spread.summary.standard_deviation == 0
+    names = ("mean", "median", "iqm")
+    intervals = {name: "" if agrees else _format_interval(getattr(spread, name)) for name in names}
     is_chosen = comparison.best.get(spread.candidate.model) is spread.candidate
     return {
         "spread": spread,
         "is_chosen": is_chosen and comparison.is_swept(spread.candidate.model),
         "mean": mean,
         "deviation": deviation or "–",
-        "t_interval": _format_interval(spread.summary),
-        "intervals": {name: _format_interval(getattr(spread, name)) for name in ("mean", "median", "iqm")},
+        "agrees": agrees,
+        "t_interval": "" if agrees else _format_interval(spread.summary),
+        "intervals": intervals,
         "sample_half_width": format_number(spread.sample_half_width, 2)
         if math.isfinite(spread.sample_half_width)
         else "–",
     }
+
+
+def _make_untrained_row(comparison: Comparison, reference: ReferenceResult) -> Context | None:
+    """Return what a predictor without training reaches; None without a number."""
+    found = find_value(reference, comparison.metric, comparison.split)
+    if found is None or not math.isfinite(found.value):
+        return None
+    half_width = found.high / 2 - found.low / 2
+    told = format_number(half_width, 2) if math.isfinite(half_width) else "–"
+    return {"name": name_reference(reference), "value": found, "sample_half_width": told}
 
 
 def _format_interval(found: Estimate | Summary, digits: int = 4) -> str:

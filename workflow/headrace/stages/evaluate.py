@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,25 @@ import torch
 from torch import Tensor
 
 from headrace.batching.batches import Batch, Split, open_split
+from headrace.corruptions.base import CorruptionSpec, Original
 from headrace.inference.bounds import bound_by_importance
-from headrace.inference.corruption import add_noise, find_deviations
+from headrace.inference.corruption import corrupt, measure_inputs
 from headrace.inference.explanations import explain
 from headrace.inference.grouping import read_groups
-from headrace.inference.latents import map_samples, traverse
-from headrace.inference.references import Series, make_references
+from headrace.inference.latents import picture_latents
+from headrace.inference.references import make_references
+from headrace.inference.series import Series, open_series
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_back
-from headrace.judging.metrics import compute
+from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, resample, tabulate
 from headrace.logs import logger
 from headrace.models.base import Shapes
-from headrace.provenance.digests import PICTURES
+from headrace.provenance.digests import ATTRIBUTIONS, PICTURES
 from headrace.provenance.manifests import read_manifest, write_json
+from headrace.registry import restore
 from headrace.running.jobs import Job, Making, Task, making
 from headrace.stores.arrays import save_arrays
-from headrace.stores.groups import read_attributes
-from headrace.stores.layout import STORE
 from headrace.training.flops import flops_per_sample
+from headrace.training.targets import TargetScale, target_scale
 
 COMPUTES = (
     "batching.ahead",
@@ -43,12 +46,16 @@ COMPUTES = (
     "inference.latents",
     "inference.occlusion",
     "inference.references",
+    "inference.series",
     "inference.trained",
     "judging.calibration",
+    "judging.checks",
     "judging.metrics",
     "judging.rank_correlation",
     "judging.ranking",
+    "judging.regression",
     "judging.statistics",
+    "judging.weighted",
     "linalg.blocks",
     "linalg.centred",
     "linalg.compiled",
@@ -73,10 +80,31 @@ NUM_SHOWN = 12
 """Samples whose reconstruction is kept for the report."""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all runs of a job are judged on: they read the same features."""
+
+    data: Mapping[str, Split]
+    series: Mapping[str, Outputs] | None
+    """By split, what a forecast is held against; None where there is none."""
+    measured: tuple[Tensor | None, Tensor | None]
+    """Mean and deviation of the training inputs, where a corruption needs them."""
+
+    @classmethod
+    def of(cls, task: Task) -> Shared:
+        """Open and measure what a run needs."""
+        folder = task.input_folder("features")
+        measured: tuple[Tensor | None, Tensor | None] = (None, None)
+        if any(spec.reads_training for spec in list_corruptions(task)):
+            measured = measure_inputs(open_split(folder, "train", resident_mib=0))
+        series = find_series(task)
+        held_against = None if series is None else {split: series.measures(split) for split in JUDGED}
+        return cls({split: open_split(folder, split) for split in JUDGED}, held_against, measured)
+
+
 def run(job: Job) -> None:
     """Evaluate what is not sealed yet; a run that failed has nothing to evaluate."""
-    data: dict[str, Split] = {}
-    deviations: Tensor | None = None
+    shared: Shared | None = None
     for task in job.pending():
         if "run" not in task.inputs:
             with making(task) as work:
@@ -86,46 +114,51 @@ def run(job: Job) -> None:
         if reason is not None:
             logger.warning("evaluate %s: skipped, since its training failed: %s", task.id, reason)
             continue
-        # All runs of a job read the same features.
-        data = data or {split: open_split(task.input_folder("features"), split) for split in JUDGED}
-        if deviations is None and "corruption" in task.spec:
-            deviations = find_deviations(open_split(task.input_folder("features"), "train", resident_mib=0))
+        shared = shared or Shared.of(task)
         with making(task) as work:
-            evaluate_one(task, work, data, deviations)
+            evaluate_one(task, work, shared)
 
 
-def evaluate_one(task: Task, work: Making, data: Mapping[str, Split], deviations: Tensor | None) -> None:
+def evaluate_one(task: Task, work: Making, shared: Shared) -> None:
     """Predict, judge, and keep what the report shows of the test split."""
     folder = task.input_folder("run")
     manifest = read_manifest(folder)
     assert manifest is not None
     trained = read_back(folder, manifest["spec"], manifest["spec"]["training"]["device"])
-    metrics = []
+    data, metrics = shared.data, []
+    beside = find_measures(trained.shapes, shared.series, trained.scale)
     for split in JUDGED:
         outputs = predict(trained, data[split])
         means = outputs.pop("mean", None)
         bound = bound_test(task, trained, data[split]) if split == "test" else {}
-        judged = judge(task, trained.shapes.task, split, outputs | bound)
+        judged, resampled = judge(task, trained.shapes.task, split, outputs | bound | beside[split])
         metrics += judged
         if split == "test":
             groups = read_groups(task.input_folder("features"), split) if "target" in outputs else {}
             shown = {} if means is None else pick_shown(data[split], means)
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
-            pictures = traverse(trained, data[split].in_order(BATCH_SIZE))
-            pictures |= map_samples(trained, data[split].in_order(BATCH_SIZE), len(data[split]))
-            if "attributions" in task.spec:
-                shown, found = explain(trained, data[split], task.spec["attributions"], manifest["spec"]["seed"])
-                pictures |= shown
-                write_json(work.folder / "attributions.json", found)
-            if pictures:
-                save_arrays(work.folder / PICTURES, pictures)
+            keep_resamples(work, {MAIN_METRICS[trained.shapes.task]: resampled})
+            keep_pictures(task, work, trained, data[split], manifest["spec"]["seed"])
             logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
-    if deviations is not None:
-        write_json(work.folder / "corrupted.json", judge_corrupted(task, trained, data["test"], deviations))
+    if "corruption" in task.spec:
+        original = Original(trained.shapes.is_sequence, *shared.measured)
+        worse = judge_corrupted(task, trained, data["test"], original, beside["test"])
+        write_json(work.folder / "corrupted.json", worse)
     # Here and not in training, whose time it would take; all seeds of a job share what is counted.
     num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
     work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
+
+
+def keep_pictures(task: Task, work: Making, run: TrainedRun, data: Split, seed: int) -> None:
+    """What the report shows and no metric follows from, and what is said of attributions; `seed` is the run's."""
+    pictures = picture_latents(run, data.in_order(BATCH_SIZE))
+    if asked := task.spec.get("attributions"):
+        explained, said = explain(run, data, asked, seed)
+        pictures |= explained
+        write_json(work.folder / ATTRIBUTIONS, said)
+    if pictures:
+        save_arrays(work.folder / PICTURES, pictures)
 
 
 def bound_test(task: Task, run: TrainedRun, data: Split) -> Outputs:
@@ -144,43 +177,60 @@ def judge_references(task: Task, work: Making) -> None:
     # Read through once and not kept.
     train, *rest = (open_split(folder, split, resident_mib=0) for split in ("train", *JUDGED))
     judged = dict(zip(JUDGED, rest, strict=True))
-    found = []
-    for reference in make_references(shapes, train, judged, seed=spec["seed"], series=open_series(task)):
-        metrics = [
-            row
-            for split in JUDGED
-            for row in judge(task, shapes.task, split, reference.outputs[split])
-            if row["metric"] in reference.metrics
-        ]
+    series = find_series(task)
+    held_against = None if series is None else {split: series.measures(split) for split in JUDGED}
+    beside = find_measures(shapes, held_against, target_scale(train) if shapes.task == "regression" else None)
+    found, resamples = [], {}
+    for reference in make_references(shapes, train, judged, seed=spec["seed"], series=series):
+        metrics = []
+        for split in JUDGED:
+            rows, resampled = judge(task, shapes.task, split, reference.outputs[split] | beside[split])
+            metrics += [row for row in rows if row["metric"] in reference.metrics]
+            if split == "test":
+                resamples[reference.name] = resampled
         found.append({"name": reference.name, "about": reference.about, "metrics": metrics})
         said = _said([row for row in metrics if row["split"] == "test"])
         logger.info("evaluate %s: %s: %s", task.id, reference.name, said)
     write_json(work.folder / "references.json", found)
+    keep_resamples(work, resamples)
 
 
-def open_series(task: Task) -> Series | None:
-    """The windows that a forecast begins with, in the units of the data; None where not all of it was seen before."""
-    if "shards" not in task.inputs:
-        return None
-    folder = task.input_folder("shards")
-    said = read_attributes(folder / STORE)
-    names, wanted = said["feature_names"], said["target_columns"]
-    if not set(wanted) <= set(names):
-        return None
-    windows = {split: open_split(folder, split, resident_mib=0) for split in JUDGED}
-    return Series(windows, [names.index(name) for name in wanted], said["horizon"])
+def find_series(task: Task) -> Series | None:
+    """The series that a task is to forecast; None where that isn't its task."""
+    return open_series(task.input_folder("shards"), JUDGED) if "shards" in task.inputs else None
 
 
-def judge(task: Task, kind: str, split: str, outputs: Outputs) -> list[dict[str, Any]]:
-    """The rows of every metric of a kind of task, with intervals as the experiment asks for them."""
-    rows = compute(
-        kind,
-        outputs,
-        num_resamples=task.spec["bootstrap"],
-        seed=task.spec["seed"],
-        confidence=task.spec["confidence"],
-    )
-    return [{"split": split} | {key: _finite(value) for key, value in row.items()} for row in rows]
+def find_measures(
+    shapes: Shapes, series: Mapping[str, Outputs] | None, scale: TargetScale | None
+) -> Mapping[str, Outputs]:
+    """By split, what metrics need beside outputs: of forecasts what the series says, of several numbers `scale`."""
+    if series is not None:
+        return series
+    own: Outputs = {"deviation": scale[1]} if scale is not None and shapes.outputs > 1 else {}
+    return dict.fromkeys(JUDGED, own)
+
+
+def judge(task: Task, kind: str, split: str, outputs: Outputs) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The rows of every metric of a kind of task, with intervals as the experiment asks for them.
+
+    Beside them the main metric on every resample: (resamples,) float32.
+    """
+    plain, resampled = resample(kind, outputs, num_resamples=task.spec["bootstrap"], seed=task.spec["seed"])
+    rows = tabulate(plain, resampled, task.spec["confidence"])
+    told = [{"split": split} | {key: _finite(value) for key, value in row.items()} for row in rows]
+    return told, to_float32(resampled[MAIN_METRICS[kind]])
+
+
+def to_float32(values: np.ndarray) -> np.ndarray:
+    """Half the room; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def keep_resamples(work: Making, found: dict[str, np.ndarray]) -> None:
+    """Write what was found on the resamples of the test split, by metric or by reference, where there are any."""
+    if any(len(values) for values in found.values()):
+        save_arrays(work.folder / RESAMPLES, found)
 
 
 def _said(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -188,14 +238,29 @@ def _said(rows: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(f"{row['metric']} {math.nan if row['value'] is None else row['value']:.4g}" for row in rows)
 
 
-def judge_corrupted(task: Task, run: TrainedRun, data: Split, deviations: Tensor) -> list[dict[str, Any]]:
-    """The metrics on noisy inputs of the test split: a row a metric and strength."""
+def list_corruptions(task: Task) -> list[CorruptionSpec]:
+    """What is done to the test inputs of a run."""
+    asked = task.spec.get("corruption", {})
+    return [
+        restore("corruptions", {"kind": kind, "strengths": strengths}, CorruptionSpec)
+        for kind, strengths in asked.items()
+    ]
+
+
+def judge_corrupted(
+    task: Task, run: TrainedRun, data: Split, original: Original, beside: Outputs
+) -> list[dict[str, Any]]:
+    """The metrics on inputs of the test split made worse: a row a metric, strength and kind of corruption.
+
+    `beside` is what they need beside outputs.
+    """
     rows = []
-    for strength in task.spec["corruption"]["noise"]:
-        noisy = add_noise(data.in_order(BATCH_SIZE), deviations, strength, task.spec["seed"])
-        judged = judge(task, run.shapes.task, "test", gather(run, noisy))
-        rows += [{"corruption": "noise", "strength": strength} | row for row in judged]
-        logger.info("evaluate %s: noise %g: %s", task.id, strength, _said(judged))
+    for spec in list_corruptions(task):
+        for strength in spec.strengths:
+            worse = corrupt(spec, data.in_order(BATCH_SIZE), strength, original, task.spec["seed"])
+            judged, _ = judge(task, run.shapes.task, "test", gather(run, worse) | beside)
+            rows += [{"corruption": spec.kind, "strength": strength} | row for row in judged]
+            logger.info("evaluate %s: %s %g: %s", task.id, spec.kind, strength, _said(judged))
     return rows
 
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from headrace.figures.files import FIGURES, write_figures
+from headrace.findings.gathering import gather
+from headrace.findings.results import SEALED, ReferenceResult, Results
 from headrace.logs import logger
 from headrace.planning.artifacts import figures_path
-from headrace.provenance.crate import write_crate
-from headrace.provenance.manifests import write_atomically, write_json
-from headrace.reporting.gathering import gather
+from headrace.provenance.manifests import RESULT_FORMAT, digest_file, write_atomically, write_json
+from headrace.reporting.crate import write_crate
 from headrace.reporting.report import compose
-from headrace.reporting.results import Results
-from headrace.reporting.tidy import write_csv, write_parquet, write_statistics
+from headrace.reporting.tables import write_csv, write_parquet
+from headrace.reporting.tidy import WHERE_THERE_ARE_ANY, tabulate, write_statistics
 from headrace.running.jobs import Job, environment
+from headrace.sections.base import Page
 
 COMPUTES = (
     "datasets.base",
+    "figures.absences",
     "figures.aggregates",
     "figures.answers",
     "figures.attribution_charts",
@@ -31,14 +36,18 @@ COMPUTES = (
     "figures.cards",
     "figures.charts",
     "figures.citations",
+    "figures.claims",
     "figures.classes",
     "figures.comparisons",
     "figures.confusions",
     "figures.convergence",
+    "figures.energy",
+    "figures.environments",
     "figures.files",
     "figures.groups",
     "figures.images",
     "figures.latents",
+    "figures.leads",
     "figures.methods",
     "figures.numbers",
     "figures.pairs",
@@ -48,8 +57,11 @@ COMPUTES = (
     "figures.robustness",
     "figures.runs",
     "figures.scaling",
+    "figures.seeds",
     "figures.spreads",
     "figures.theme",
+    "figures.trainings",
+    "figures.words",
     "judging.calibration",
     "judging.group_metrics",
     "judging.metrics",
@@ -57,12 +69,17 @@ COMPUTES = (
     "judging.resampling",
     "judging.significance",
     "judging.statistics",
-    "provenance.crate",
-    "reporting.feature_names",
-    "reporting.gathering",
-    "reporting.pictures",
+    "judging.weighted",
+    "reporting.crate",
+    "findings.environments",
+    "findings.feature_names",
+    "findings.gathering",
+    "findings.kinds",
+    "findings.pictures",
     "reporting.report",
-    "reporting.results",
+    "findings.results",
+    "findings.unfinished",
+    "reporting.tables",
     "reporting.tidy",
     "scaling.laws",
     "sections.answer",
@@ -93,6 +110,12 @@ COMPUTES = (
     "stores.layout",
     "tries.usage",
 )
+TABLES = (
+    "experiment.yaml",
+    *(f"{name}.{ending}" for name in ("results", *WHERE_THERE_ARE_ANY) for ending in ("csv", "parquet")),
+    "statistics.csv",
+)
+"""Files of a result whose digests stand in its provenance: one that was cut would pass for a smaller experiment."""
 RUN_KEYS = ("id", "dataset", "model", "features", "point", "seed", "status")
 
 
@@ -106,22 +129,33 @@ def run(job: Job) -> None:
 
 def write(job: Job, results: Results, folder: Path) -> None:
     """Write all files of a result. Of a whole one that is written once more, the receipts stay."""
-    is_whole = all(step["status"] != "missing" for step in results.steps)
+    is_whole = all(step["status"] in SEALED for step in results.steps)
     for other in job.receipt.parent.glob(f"{results.experiment}-????????.ok"):
         if other != job.receipt or not is_whole:
             other.unlink(missing_ok=True)
             job.receipt_of("gate", other.stem).unlink(missing_ok=True)
-    write_atomically(folder / "results.csv", write_csv(results).encode())
-    write_atomically(folder / "results.parquet", write_parquet(results))
-    write_atomically(folder / "statistics.csv", write_statistics(results).encode())
+    write_tables(results, folder)
+    page = Page(results)
+    write_atomically(folder / "statistics.csv", write_statistics(page).encode())
     write_atomically(folder / "experiment.yaml", results.resolved_yaml.encode())
-    write_json(folder / "provenance.json", provenance(job, results))
-    report = compose(results)
+    write_json(folder / "provenance.json", provenance(job, results, folder))
+    report = compose(page)
     write_atomically(folder / "report.html", report.page.encode())
     listed = write_figures(report.figures, folder / FIGURES)
     copy_drawings(listed, folder / FIGURES, figures_path(job.root, job.id))
     write_crate(results, folder)
     logger.info("report: %s", folder / "report.html")
+
+
+def write_tables(results: Results, folder: Path) -> None:
+    """Write every table as text and with types; one that an earlier report left and this one lacks must not stay."""
+    tables = tabulate(results)
+    for name in WHERE_THERE_ARE_ANY:
+        for path in (folder / f"{name}.csv", folder / f"{name}.parquet") if name not in tables else ():
+            path.unlink(missing_ok=True)
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", write_csv(table).encode())
+        write_atomically(folder / f"{name}.parquet", write_parquet(table))
 
 
 def copy_drawings(listed: Iterable[Mapping[str, Any]], folder: Path, shown: Path) -> None:
@@ -148,18 +182,36 @@ def alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def provenance(job: Job, results: Results) -> dict[str, Any]:
-    """Which artifacts the results stand on; `headrace digest` and `headrace verify` start here."""
+def provenance(job: Job, results: Results, folder: Path) -> dict[str, Any]:
+    """Which artifacts the results stand on, and what the tables in `folder` hold that were made from them.
+
+    `headrace digest` and `headrace verify` start here.
+    """
     return {
+        "format": RESULT_FORMAT,
         "experiment": results.experiment,
         "plan": results.plan_digest,
         "root": str(job.root),
         # Models that ask for the same share an artifact, which tells of one of them alone.
         "runs": [{key: getattr(run, key) for key in RUN_KEYS} for run in results.runs],
         "artifacts": [{"label": label, **step} for label, step in zip(_labels(job.spec), results.steps, strict=True)],
+        "shards": {dataset.name: dict(dataset.shard_digests) for dataset in results.datasets},
         "repository": results.repository,
+        "references": [describe_reference(reference) for reference in results.references],
+        "environments": [asdict(each) for each in results.environments],
+        # That of the report alone: of each artifact it is the place in the list above.
         "environment": environment(),
+        "files": {name: digest_file(folder / name) for name in TABLES if (folder / name).exists()},
     }
+
+
+def describe_reference(reference: ReferenceResult) -> dict[str, Any]:
+    """What needs no training, with all of its metrics that are numbers, by split."""
+    names = {name: getattr(reference, name) for name in ("name", "dataset", "task", "features")}
+    values: dict[str, dict[str, float]] = {}
+    for each in (each for each in reference.metrics if math.isfinite(each.value)):
+        values.setdefault(each.split, {})[each.metric] = each.value
+    return {**names, "values": values}
 
 
 def _labels(spec: Mapping[str, Any]) -> Iterable[list[Any]]:

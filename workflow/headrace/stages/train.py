@@ -29,9 +29,10 @@ from headrace.running.pool import Pool
 from headrace.running.processes import describe
 from headrace.schedulers.base import find_own_job
 from headrace.stores.arrays import save_arrays
-from headrace.training.distributed import ALONE, Ranks
-from headrace.training.launch import RankDiedError, launch
+from headrace.training.distributed import ALONE, Ranks, is_of_connection
+from headrace.training.launch import launch
 from headrace.training.loop import RunFailedError, Trained, begin, train
+from headrace.training.outcomes import RankDiedError
 from headrace.tries.stopping import Stop
 
 COMPUTES = (
@@ -189,7 +190,10 @@ def seal_dead(task: Task, code: int) -> None:
 
 
 def train_one(task: Task, work: Making, data: Data, stop: Stop, ranks: Ranks = ALONE) -> None:
-    """One run; whatever goes wrong in it becomes its result. Of several ranks only the first writes."""
+    """One run; whatever goes wrong in it becomes its result. Of several ranks only the first writes.
+
+    That the connection to other ranks broke is no result: it is raised as it is.
+    """
     training, cpu_before_s = training_of(task), time.process_time()
     if training.device == "cuda" and not torch.cuda.is_available():
         raise StageError(
@@ -203,6 +207,8 @@ def train_one(task: Task, work: Making, data: Data, stop: Stop, ranks: Ranks = A
         if ranks.is_first:
             write_json(work.folder / "curves.json", error.curves)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if ranks.are_several and is_of_connection(error):
+            raise
         if "out of memory" in str(error) or "not enough memory" in str(error):
             raise StageError(f"{task.id}: out of memory: {' '.join(str(error).split())}"[:500]) from error
         logger.error("%s", traceback.format_exc())
@@ -213,6 +219,8 @@ def train_one(task: Task, work: Making, data: Data, stop: Stop, ranks: Ranks = A
         work.execution["cpu_s"] = round(time.process_time() - cpu_before_s, 3)
         work.execution["resumed_from_epoch"] = trained.resumed_from
         work.execution["device"] = torch.cuda.get_device_name() if training.device == "cuda" else "cpu"
+        if training.device == "cuda":
+            work.execution["cuda"] = torch.version.cuda or ""
     if work.failure:
         logger.error("train %s failed: %s", task.id, work.failure)
 

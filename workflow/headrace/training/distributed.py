@@ -176,6 +176,12 @@ def join(rank: int, world_size: int, device: str, store: str | None) -> Ranks:
     return Ranks(rank, world_size)
 
 
+def is_of_connection(error: BaseException) -> bool:
+    """Whether it tells that the connection to other ranks broke, which is never a rank's own mistake."""
+    # Gloo raises a plain RuntimeError that begins with its source file.
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error))
+
+
 def leave() -> None:
     """Part from the other ranks."""
     dist.destroy_process_group()

@@ -14,20 +14,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from headrace.errors import StageError
 from headrace.logs import logger
-from headrace.provenance.manifests import read_json, write_json
-from headrace.running.processes import describe
-from headrace.schedulers.base import Cause, OwnJob, Scheduler, step_environment
-from headrace.tries.stopping import Stop, StoppedError
+from headrace.provenance.manifests import read_json
+from headrace.schedulers.base import OwnJob, Scheduler, step_environment
+from headrace.training.outcomes import Outcome, died, judge
+from headrace.tries.stopping import Stop
 
 LOOK_S = 0.2
 END_S = 20.0
@@ -36,36 +34,6 @@ SEEN_S = 10.0
 WORDS = "rank-*.json"
 PORTS = range(15_000, 30_000)
 """Below those that systems hand out by themselves."""
-
-
-class RankDiedError(Exception):
-    """A rank ended without a word, by an exit code as processes have it: -9 for SIGKILL."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a rank ended, in its own words."""
-
-    rank: int
-    at: float
-    """Seconds since the epoch: who fails first takes the others with it."""
-    failure: str | None = None
-    """Why the run failed: a result."""
-    error: str | None = None
-    """Why the stage cannot go on."""
-    cause: Cause | None = None
-    """Of an error that is a stop."""
-    by_system: bool = False
-    """Whether the system was at fault, which may stand again for another try."""
-    execution: Mapping[str, Any] = field(default_factory=dict)
-
-    def write(self, folder: Path) -> None:
-        """Leave it where the launcher looks."""
-        write_json(folder / f"rank-{self.rank}.json", asdict(self))
 
 
 def launch(arguments: Sequence[str], world_size: int, words: Path, stop: Stop, nodes: Sequence[str] = ()) -> Outcome:
@@ -89,35 +57,11 @@ def launch(arguments: Sequence[str], world_size: int, words: Path, stop: Stop, n
     return judge([Outcome(**read_json(path)) for path in sorted(words.glob(WORDS))], dead, world_size, stop)
 
 
-def judge(said: Sequence[Outcome], dead: Mapping[int, int], world_size: int, stop: Stop) -> Outcome:
-    """What decided: the first error that a rank told, else a death, else the first failure.
-
-    The death of a rank is an error of their connection to the others. `dead` are the exit codes of ranks that failed.
-    """
-    for outcome in sorted(said, key=lambda one: one.at):
-        if outcome.cause is not None:
-            raise StoppedError(str(outcome.error), outcome.cause)
-        if outcome.error is not None:
-            raise StageError(outcome.error) from (OSError(outcome.error) if outcome.by_system else None)
-    told = {outcome.rank for outcome in said}
-    if told != set(range(world_size)):
-        stop.check("its ranks were ended before they could save once more")
-        # One that was ended by a signal before any that could not go on without it.
-        for rank, code in sorted(dead.items(), key=lambda one: (one[1] >= 0, one[0])):
-            if rank not in told:
-                message = f"rank {rank} of {world_size} died ({describe(code)}), and the others ended with it"
-                raise RankDiedError(message, code)
-        message = f"only {len(told)} of {world_size} ranks told how they ended"
-        raise StageError(message) from OSError(message)
-    failed = [outcome for outcome in said if outcome.failure is not None]
-    return min(failed or said[:1], key=lambda one: one.at)
-
-
 # One machine
 
 
 def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[int, int]:
-    """Run all ranks as children of this process; the exit codes of those that failed."""
+    """Run all ranks as children of this process; the exit codes of those that failed by themselves."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -134,17 +78,27 @@ def _launch_here(arguments: Sequence[str], world_size: int, stop: Stop) -> dict[
         # SIGTERM is passed on by us, with all the time that saving takes.
         signals_to_handle="SIGINT",
     )
-    with tempfile.TemporaryDirectory(prefix="headrace-ranks-") as meeting, _told(_children, stop):
+    with tempfile.TemporaryDirectory(prefix="headrace-ranks-") as meeting, _told(_children, stop), _own_interrupt():
         os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = "lo" if sys.platform == "linux" else "lo0"
         own = ["--store", f"{meeting}/store", "--parent", f"{os.getpid()}"]
         command = ["-m", "headrace", *arguments, *own]
         try:
             elastic_launch(config, sys.executable)(*command)
         except ChildFailedError as error:
-            return {rank: failure.exitcode for rank, failure in error.failures.items()}
+            return died({rank: (failure.exitcode, failure.timestamp) for rank, failure in error.failures.items()})
         except SignalException:
             raise KeyboardInterrupt from None
     return {}
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Take Ctrl-C back afterwards: torchrun's agent keeps a handler whose exception anybody takes for an error."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 BACKEND = "headrace"

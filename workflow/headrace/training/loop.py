@@ -161,9 +161,7 @@ def train_one_epoch(run: Run, data: Mapping[str, Split], stop: Stop, saving: _Sa
     metrics = run.validate(data["validation"])
     losses = {"train_loss": trained.pop("train_loss"), **metrics}
     if not (math.isfinite(losses["train_loss"]) and math.isfinite(losses["validation_loss"])):
-        raise RunFailedError(
-            f"the loss was not finite in epoch {epoch} (training {losses['train_loss']}, {metrics})", run.curves
-        )
+        raise RunFailedError(f"the loss was not finite in epoch {epoch}: {show(losses)}", run.curves)
     run.remember(epoch, losses["validation_loss"])
     seconds = round(time.perf_counter() - start, 4)
     used = {"peak_memory_mib": peak_memory_mib(run.device), "seconds": seconds}

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from headrace.figures.files import Figure, write_figures
-from headrace.provenance.crate import METADATA, write_crate
+from headrace.reporting.crate import METADATA, write_crate
 from sample_results import broken_quickstart, hostile, make_dataset, make_results, make_run, make_step, quickstart
 
 FILES = (
@@ -117,7 +117,7 @@ def test_failures_carry_their_error_and_missing_steps_did_nothing(folder):
     write_crate(results, folder)
     crate = read(folder)
     failed = next(run for run in results.runs if run.status == "failed")
-    missing = next(run for run in results.runs if run.status == "missing")
+    missing = next(run for run in results.runs if run.status == "not begun")
     action = crate[f"#action/train/{failed.id}"]
     assert action["actionStatus"] == "http://schema.org/FailedActionStatus"
     assert action["error"] == "loss is nan at epoch 3, step 41"
@@ -184,7 +184,7 @@ def test_hostile_names_make_ids_that_an_iri_can_hold(folder):
 
 
 def test_steps_that_left_no_times_or_digest_still_make_a_crate(folder):
-    nothing = {"status": "missing", "start": "", "end": "", "digest": "", "reason": "", "seconds": 0.0}
+    nothing = {"status": "not begun", "start": "", "end": "", "digest": "", "reason": "", "seconds": 0.0}
     results = dataclasses.replace(quickstart(), steps=[make_step("shard", "digits", [], **nothing)])
     write_crate(results, folder)
     assert read(folder)["#run"]["error"] == "1 of 1 steps aren't done, first shard digits"

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from headrace.errors import InputError
-from headrace.planning import ownership
-from headrace.planning.ownership import LOCKS, OWNER_VARIABLE, OWNERS, Process, note_locks, running, take_over
 from headrace.provenance.manifests import write_json
+from headrace.running import ownership
+from headrace.running.ownership import LOCKS, OWNER_VARIABLE, OWNERS, Process, note_locks, running, take_over
 
 ARTIFACTS = Path("artifacts")
 HERE = socket.gethostname()
@@ -27,7 +27,7 @@ OTHER = "artifacts/.receipts/train/fnn-2.ok"
 WORKFLOW = """
     import sys
     from pathlib import Path
-    from headrace.planning.ownership import LOCKS, note_locks, take_over
+    from headrace.running.ownership import LOCKS, note_locks, take_over
     receipt, number = sys.argv[1:]
     take_over("first", frozenset([receipt]), Path("artifacts"))
     LOCKS.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ WORKFLOW = """
 STAGE = """
     import subprocess, sys
     from pathlib import Path
-    from headrace.planning.ownership import running
+    from headrace.running.ownership import running
     with running(Path("artifacts"), "train", "fnn-1"):
         child = subprocess.Popen(["sleep", "300"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         print(child.pid, flush=True)

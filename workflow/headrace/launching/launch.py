@@ -12,14 +12,16 @@ from typing import Any
 from headrace.errors import InputError, StageError
 from headrace.experiments import yaml_files
 from headrace.experiments.reading import check_experiment
-from headrace.planning import ownership, polling
+from headrace.launching import polling
 from headrace.planning.artifacts import figures_path, log_path, receipt_path, spec_path
 from headrace.planning.plan import SITE_KEYS, Plan, Site
 from headrace.provenance.manifests import read_json
 from headrace.requests.defaults import Requests, default_requests, share_requests
-from headrace.requests.limits import check_requests, check_sharing
-from headrace.requests.profiles import Settings, in_force, overridden
+from headrace.requests.limits import check_requests
+from headrace.requests.numbers import check_numbers
+from headrace.requests.profiles import Settings, as_written, in_force, overridden
 from headrace.requests.retries import follow_failures
+from headrace.running import ownership
 from headrace.schedulers.base import Survey, load_scheduler
 
 LOOKING = frozenset({"-n", "--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--summary"})
@@ -54,13 +56,14 @@ class Workflow:
         `threads` and `resources` are what `--set-threads` and `--set-resources`, or a profile, gave for rules.
         """
         self._survey: Survey | None = None
-        self._stated = overridden(threads or {}, resources or {})
+        stated = as_written(threads or {}, resources or {})
+        self._stated = overridden(stated)
         self._asked: Settings = {}
         # The stages are called by name; they must be those of the Python that plans.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         try:
             self.site = Site.of(overrides)
-            if problems := check_sharing(self._stated):
+            if problems := check_numbers(stated):
                 raise InputError("\n".join(problems))
             polling.pace_questions()
             plans = is_main and COLLECT not in sys.argv

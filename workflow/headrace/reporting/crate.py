@@ -16,9 +16,10 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.file import File
 from rocrate.rocrate import ROCrate
 
+from headrace.figures.environments import count_versions
 from headrace.figures.files import FIGURES, list_figures
+from headrace.findings.results import SEALED, DatasetResult, Results
 from headrace.provenance.manifests import write_atomically
-from headrace.reporting.results import DatasetResult, Results
 
 METADATA = "ro-crate-metadata.json"
 WORKFLOW = "experiment.yaml"
@@ -35,8 +36,14 @@ SNAKEMAKE = "https://snakemake.github.io"
 
 FILES = {
     "report.html": ("The report", "text/html"),
-    "results.csv": ("Every metric of every run", "text/csv"),
+    "results.csv": ("Every metric of every run and of every reference", "text/csv"),
     "results.parquet": ("The same table with types", "application/vnd.apache.parquet"),
+    "groups.csv": ("Every score of every group in every run, and the gaps", "text/csv"),
+    "groups.parquet": ("The same table of groups with types", "application/vnd.apache.parquet"),
+    "classes.csv": ("Precision, recall and F1 of every class in every run", "text/csv"),
+    "classes.parquet": ("The same table of classes with types", "application/vnd.apache.parquet"),
+    "robustness.csv": ("Every metric on inputs made worse", "text/csv"),
+    "robustness.parquet": ("The same table of inputs made worse with types", "application/vnd.apache.parquet"),
     "statistics.csv": ("Every statistic over seeds", "text/csv"),
     "provenance.json": ("Every artifact with its digest and its environment", "application/json"),
 }
@@ -93,7 +100,7 @@ def _add_workflow(crate: Any, results: Results) -> Any:
         name="Snakemake",
         identifier={"@id": SNAKEMAKE},
         url={"@id": SNAKEMAKE},
-        version=results.versions.get("snakemake"),
+        version=_versions_of(results, "snakemake"),
     )
     properties = {
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
@@ -117,14 +124,33 @@ def _tidy(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add_step(crate: Any, workflow: Any, stage: str, results: Results) -> Any:
-    """Add a stage as a step of the workflow, and the program that it runs."""
-    version = results.versions.get("headrace")
-    tool = _add(crate, _reference("tool", stage), "SoftwareApplication", name=f"headrace {stage}", version=version)
+    """Add a stage as a step of the workflow, and the program that it runs with the versions that its artifacts say."""
+    name, made = f"headrace {stage}", [step for step in results.steps if step["stage"] == stage]
+    software = [
+        _add_software(crate, package, version)
+        for package, versions in count_versions(results.environments, made).items()
+        for version in versions
+    ]
+    properties = {"name": name, "version": _versions_of(results, "headrace", stage), "softwareRequirements": software}
+    tool = _add(crate, _reference("tool", stage), "SoftwareApplication", **properties)
     position = str(_stages(results).index(stage) + 1)
     step = _add(crate, _reference("step", stage), "HowToStep", name=stage, position=position, workExample=tool)
     workflow.append_to("hasPart", tool, compact=True)
     workflow.append_to("step", step, compact=True)
     return step
+
+
+def _add_software(crate: Any, package: str, version: str) -> Any:
+    """Add a package, once for all stages that it was used in."""
+    identity = _reference("software", package, version)
+    known = crate.get(identity)
+    return known or _add(crate, identity, "SoftwareApplication", name=package, version=version)
+
+
+def _versions_of(results: Results, package: str, stage: str | None = None) -> str:
+    """The versions of a package that made what is done, of one stage or of all, with commas between them."""
+    made = [step for step in results.steps if stage in (None, step["stage"])]
+    return ", ".join(count_versions(results.environments, made).get(package, ()))
 
 
 def _add_dataset(crate: Any, dataset: DatasetResult) -> Any:
@@ -159,7 +185,7 @@ def _add_actions(
     artifacts: dict[str, Any] = {}
     actions: dict[str, list[Any]] = {}
     for step in steps:
-        if step["status"] == "missing":
+        if step["status"] not in SEALED:
             continue
         stage, identity = str(step["stage"]), str(step["id"])
         inputs = [artifacts[name] for name in step["inputs"] if name in artifacts]
@@ -226,7 +252,7 @@ def _add_organisation(
     """Add what Snakemake did: one control action per stage that ran, over all of the stage's actions."""
     if not actions:
         return
-    version = results.versions.get("snakemake")
+    version = _versions_of(results, "snakemake")
     engine = _add(crate, SNAKEMAKE, "SoftwareApplication", name="Snakemake", url=SNAKEMAKE, version=version)
     controls = [
         _add(

@@ -1,4 +1,4 @@
-"""What every artifact of a plan says, read back as results; what is not there yet is missing."""
+"""What every artifact of a plan says, read back as results, and how far that has come which is not there yet."""
 
 from __future__ import annotations
 
@@ -12,17 +12,11 @@ import numpy as np
 
 from headrace.datasets.base import GROUP
 from headrace.experiments import yaml_files
-from headrace.judging.calibration import measure_reliability
-from headrace.judging.group_metrics import GroupScores, score_classes_by_group, score_numbers_by_group
-from headrace.judging.metrics import confusion
-from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
-from headrace.planning.artifacts import artifact_path
-from headrace.provenance.digests import PICTURES
-from headrace.provenance.manifests import read_json, read_manifest
-from headrace.registry import load_kind
-from headrace.reporting.feature_names import name_features
-from headrace.reporting.pictures import read_explanation, read_map, read_traversals
-from headrace.reporting.results import (
+from headrace.findings.environments import intern_environments
+from headrace.findings.feature_names import name_features
+from headrace.findings.kinds import describe_corruption, describe_family
+from headrace.findings.pictures import read_explanation, read_map, read_traversals
+from headrace.findings.results import (
     SCALING,
     CorruptedValue,
     DatasetResult,
@@ -32,6 +26,14 @@ from headrace.reporting.results import (
     Results,
     RunResult,
 )
+from headrace.findings.unfinished import NOT_BEGUN, NOT_FINISHED, Unfinished, find_unfinished
+from headrace.judging.calibration import measure_reliability
+from headrace.judging.group_metrics import GroupScores, score_classes_by_group, score_numbers_by_group
+from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, confusion
+from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
+from headrace.planning.artifacts import artifact_path
+from headrace.provenance.digests import PICTURES
+from headrace.provenance.manifests import read_json, read_manifest
 from headrace.running.jobs import Job, environment
 from headrace.stores.arrays import load_arrays
 from headrace.stores.groups import read_attributes
@@ -41,8 +43,8 @@ from headrace.tries.usage import add_up
 
 CONVERGENCE = ".convergence.json"
 """How files end that say how a step converged; PLACE-KIND comes before."""
-EXAMPLE = re.compile(r"[:;,.]? for example `")
-"""What comes before the example in the documentation of a kind."""
+SHARD = re.compile(rf"{re.escape(STORE)}/(.+)/([0-9]+)")
+"""What the digest of a shard is called in a manifest."""
 MAX_CURVE_POINTS = 200
 """Of a ROC or precision-recall curve."""
 SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iterations", "bounds_value")
@@ -50,37 +52,40 @@ SAID_OF_FITS = ("measure", "tolerance", "converged", "iterations", "max_iteratio
 
 def gather(job: Job) -> Results:
     """Read what every artifact of the plan says."""
-    spec = job.spec
+    spec, evaluation = job.spec, job.spec["experiment"]["evaluation"]
     manifests = {(step["stage"], step["id"]): _manifest(job.root, step) for step in spec["steps"]}
+    histories = {(stage, name): read_tries(history_path(job.root, stage, name)) for stage, name in spec["jobs"]}
+    missing = [key for key, manifest in manifests.items() if manifest is None]
+    unfinished = find_unfinished(job.root, missing, histories)
+    environments, places = intern_environments(manifests.values())
     folder = Path(spec["results"]) / spec["experiment"]["name"]
     measured = folder / SCALING
     return Results(
         experiment=spec["experiment"]["name"],
         description=spec["experiment"]["description"],
         datasets=[_dataset(job, name, manifests["shard", shard]) for name, shard in spec["shards"].items()],
-        runs=[_run(job, run, manifests) for run in spec["runs"]],
+        runs=[_run(job, run, manifests, unfinished) for run in spec["runs"]],
         resolved_yaml=yaml_files.write(spec["experiment"]),
         short_yaml=yaml_files.write(spec["short"], compact=True) if "short" in spec else "",
-        evaluation=spec["experiment"]["evaluation"],
+        evaluation=evaluation,
         repository=spec.get("repository"),
         plan_digest=spec["plan"],
-        baseline=spec["experiment"]["evaluation"].get("baseline"),
+        baseline=evaluation.get("baseline"),
         versions=environment()["versions"],
+        environments=environments,
         commands=(f"snakemake --cores all --configfile {shlex.quote(str(folder / 'experiment.yaml'))}",),
-        usage=add_up((stage, read_tries(history_path(job.root, stage, name))) for stage, name in spec["jobs"]),
-        steps=[_step(job.root, step, manifests[step["stage"], step["id"]]) for step in spec["steps"]],
+        usage=add_up((stage, tries) for (stage, _), tries in histories.items()),
+        steps=[
+            _step(job.root, step, manifest, unfinished.get(key)) | {"environment": place}
+            for (key, manifest), step, place in zip(manifests.items(), spec["steps"], places, strict=True)
+        ],
         traces=list(gather_traces(job.root, spec["features"], manifests)),
         references=[found for each in spec.get("references", ()) for found in _references(job, each, manifests)],
         families={family: describe_family(family) for family in dict.fromkeys(run["family"] for run in spec["runs"])},
+        corruptions={kind: describe_corruption(kind) for kind in evaluation.get("corruption", ())},
         features=spec["experiment"]["features"],
         scaling=read_json(measured) if measured.exists() else None,
     )
-
-
-def describe_family(family: str) -> str:
-    """What a kind of model says of itself in its first sentence, without the example."""
-    text = " ".join((load_kind("models", family).__doc__ or "").split())
-    return EXAMPLE.split(text, maxsplit=1)[0].split(". ")[0].rstrip(".") + "."
 
 
 def gather_traces(
@@ -101,7 +106,7 @@ def gather_traces(
                 kind=kind,
                 value=_number(said["value"]),
                 trace=[{key: _number(line[key]) for key in line} for line in said["trace"]],
-                **{key: said[key] for key in SAID_OF_FITS},
+                **{key: said[key] for key in SAID_OF_FITS if key in said},
             )
 
 
@@ -129,15 +134,29 @@ def _dataset(job: Job, name: str, manifest: Mapping[str, Any] | None) -> Dataset
         licence=info["licence"],
         source=info["source"],
         split=job.spec["experiment"]["datasets"][name].get("split", {}),
+        shard_digests=_shard_digests(manifest) if manifest else {},
     )
 
 
-def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], Any]) -> RunResult:
+def _shard_digests(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the store's arrays in shards, shard by shard."""
+    outputs = manifest["outputs"]
+    found = sorted((int(match[2]), match[1], match[0]) for match in map(SHARD.fullmatch, outputs) if match)
+    return {f"{array}/{place}": outputs[name] for place, array, name in found}
+
+
+def _run(
+    job: Job,
+    run: Mapping[str, Any],
+    manifests: Mapping[tuple[str, str], Any],
+    unfinished: Mapping[tuple[str, str], Unfinished],
+) -> RunResult:
     names = ("dataset", "family", "model", "features", "task", "seed", "point", "parameters")
     base: dict[str, Any] = {"id": run["train"], **{name: run[name] for name in names}}
+    base["uncorrupted"] = run.get("uncorrupted", {})
     trained, evaluated = manifests["train", run["train"]], manifests["evaluate", run["evaluate"]]
     if trained is None:
-        return RunResult(**base, status="missing", reason="not trained yet")
+        return RunResult(**base, **vars(unfinished["train", run["train"]]))
     folder = artifact_path(job.root, "train", run["train"])
     base |= {"shapes": trained["spec"]["shapes"], "device": trained["execution"].get("device", "")}
     if trained["status"] == "failed":
@@ -146,13 +165,15 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
         said = {"reason": trained["reason"], "seconds": trained["seconds"]}
         return RunResult(**base, status="failed", curves=curves, **said)
     if evaluated is None:
-        return RunResult(**base, status="missing", reason="not evaluated yet", seconds=trained["seconds"])
+        base |= _not_judged(unfinished["evaluate", run["evaluate"]])
+        return RunResult(**base, seconds=trained["seconds"])
     judged = artifact_path(job.root, "evaluate", run["evaluate"])
     summary = read_json(folder / "summary.json")
     return RunResult(
         **base,
         status="done",
         metrics=[_metric(metric) for metric in read_json(judged / "metrics.json")],
+        resampled=_resampled(judged).get(MAIN_METRICS[run["task"]]),
         corrupted=_corrupted(judged / "corrupted.json"),
         curves=read_json(folder / "curves.json"),
         best_epoch=summary["best_epoch"],
@@ -166,15 +187,29 @@ def _run(job: Job, run: Mapping[str, Any], manifests: Mapping[tuple[str, str], A
     )
 
 
+def _not_judged(state: Unfinished) -> dict[str, str]:
+    """What is said of a run whose training is done."""
+    said = f"trained, and not evaluated yet{': ' if state.reason else ''}{state.reason}"
+    return {"status": state.status if state.status != NOT_BEGUN else NOT_FINISHED, "reason": said}
+
+
 def _references(
     job: Job, reference: Mapping[str, str], manifests: Mapping[tuple[str, str], Any]
 ) -> Iterable[ReferenceResult]:
     if manifests["evaluate", reference["evaluate"]] is None:
         return
-    for said in read_json(artifact_path(job.root, "evaluate", reference["evaluate"]) / "references.json"):
-        metrics = [_metric(metric) for metric in said["metrics"]]
-        names = {name: reference[name] for name in ("dataset", "task", "features")}
-        yield ReferenceResult(name=said["name"], about=said["about"], metrics=metrics, **names)
+    judged = artifact_path(job.root, "evaluate", reference["evaluate"])
+    resampled = _resampled(judged)
+    for said in read_json(judged / "references.json"):
+        found: dict[str, Any] = {name: reference[name] for name in ("dataset", "task", "features")}
+        found |= {"metrics": [_metric(metric) for metric in said["metrics"]], "resampled": resampled.get(said["name"])}
+        yield ReferenceResult(name=said["name"], about=said["about"], **found)
+
+
+def _resampled(judged: Path) -> dict[str, np.ndarray]:
+    """The main metric on the resamples of the test split, by metric or reference; nothing where nobody kept them."""
+    path = judged / RESAMPLES
+    return load_arrays(path) if path.exists() else {}
 
 
 def _cpu_seconds(trained: Mapping[str, Any]) -> float | None:
@@ -244,13 +279,13 @@ def _score_groups(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> 
     return score_classes_by_group(*known, probabilities.argmax(axis=1), probabilities.shape[1])
 
 
-def _step(root: Path, step: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+def _step(
+    root: Path, step: Mapping[str, Any], manifest: Mapping[str, Any] | None, state: Unfinished | None
+) -> dict[str, Any]:
     keys = ("digest", "code", "start", "end", "seconds", "status", "reason")
-    said = (
-        {key: manifest[key] for key in keys}
-        if manifest
-        else {**dict.fromkeys(keys, ""), "status": "missing", "seconds": 0.0}
-    )
+    said = {**dict.fromkeys(keys, ""), "seconds": 0.0, **(vars(state) if state else {})}
+    if manifest is not None:
+        said = {key: manifest[key] for key in keys}
     return {
         "stage": step["stage"],
         "id": step["id"],

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from headrace.datasets.base import DataInfo
+from headrace.findings.feature_names import NAME_KEEPING, name_features
 from headrace.preprocessing.base import StepSpec
 from headrace.registry import list_kinds, restore
-from headrace.reporting.feature_names import NAME_KEEPING, name_features
 
 ATTRIBUTES = {
     "feature_names": ["age", "colour", "height", "state"],

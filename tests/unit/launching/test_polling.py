@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.planning import polling
-from headrace.planning.polling import LONGEST_S, pause_s
+from headrace.launching import polling
+from headrace.launching.polling import LONGEST_S, pause_s
 from headrace.schedulers.base import JobState
 from headrace.schedulers.slurm.scheduler import SCHEDULER
 

@@ -92,6 +92,22 @@ def running(artifacts: Path, stage: str, job: str, own_job: tuple[Scheduler, Own
         note.unlink(missing_ok=True)
 
 
+def find_living_jobs(artifacts: Path) -> set[tuple[str, str]]:
+    """The jobs, as (stage, job), that left a note and are not proved dead.
+
+    Of a process of another host nothing is proved: it counts until its workflow is found dead.
+    """
+    notes = [note for path in (artifacts / ".running").glob("*.json") if (note := _read(path))]
+    return {(note["stage"], note["job"]) for note in notes if not _is_over(note)}
+
+
+def _is_over(note: dict[str, Any]) -> bool:
+    process = Process(**note["process"])
+    if process.host == socket.gethostname():
+        return process.is_gone()
+    return note["owner"] is not None and Process(**note["owner"]).is_gone()
+
+
 def _sign_in(experiment: str) -> None:
     process = Process.current()
     os.environ[OWNER_VARIABLE] = json.dumps(asdict(process))

@@ -16,6 +16,9 @@ from headrace.tries.usage import StageUsage
 SCALING = "scaling.json"
 """The file beside a report in which `headrace scaling` keeps what it measured."""
 
+SEALED = frozenset({"done", "failed"})
+"""What runs and steps can be that have come to an end."""
+
 
 @dataclass(frozen=True)
 class MetricValue:
@@ -38,6 +41,17 @@ class CorruptedValue(MetricValue):
 
 
 @dataclass(frozen=True)
+class CorruptionKind:
+    """What a way to make inputs worse says of itself."""
+
+    about: str
+    unit: str
+    """What a strength is."""
+    needs: str
+    """Inputs that it fits."""
+
+
+@dataclass(frozen=True)
 class DatasetResult:
     """A dataset as it was sharded."""
 
@@ -57,6 +71,8 @@ class DatasetResult:
     source: str
     split: Mapping[str, Any] = field(default_factory=dict)
     """How the samples were divided, as the experiment says it."""
+    shard_digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of what every shard holds, by array and place, as `inputs/0`."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +176,7 @@ class RunResult:
     point: Mapping[str, Any]
     """The swept parameters and this run's values of them."""
     status: str
-    """`done`, `failed` or `missing`."""
+    """`done`, `failed`, or how far it has come: `running`, `not begun` or `not finished`."""
     reason: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """All parameters of the family and of its training."""
@@ -173,8 +189,13 @@ class RunResult:
     flops_per_sample: int | None = None
     """Floating-point operations of one training step a sample, forwards and backwards."""
     metrics: Sequence[MetricValue] = ()
+    resampled: np.ndarray | None = None
+    """(resamples,) the task's main metric on every bootstrap resample of the test split, which are the same ones for
+    all that is judged on it; None where nobody has kept them."""
     corrupted: Sequence[CorruptedValue] = ()
     """Metrics on inputs made worse, where that was asked for."""
+    uncorrupted: Mapping[str, str] = field(default_factory=dict)
+    """By the kind of corruption that it was left out of: what it reads, which does not fit."""
     curves: Sequence[Mapping[str, float]] = ()
     """One mapping per epoch: epoch, train_loss, validation_loss, learning_rate, seconds and validation metrics."""
     best_epoch: int | None = None
@@ -214,6 +235,8 @@ class ReferenceResult:
     about: str
     """What it was made from."""
     metrics: Sequence[MetricValue]
+    resampled: np.ndarray | None = None
+    """As of a run."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +278,21 @@ class FitTrace:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """Software and machine that artifacts were made with; those that agree in all of it share one."""
+
+    versions: Mapping[str, str]
+    """Of Python and of packages, by name."""
+    host: str = ""
+    platform: str = ""
+    num_cpus: int | None = None
+    device: str = ""
+    """What was trained on: `cpu`, or a GPU's name; "" where nothing was trained."""
+    cuda: str = ""
+    """The version of CUDA that PyTorch was built for, where a GPU was trained on."""
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything the report shows."""
 
@@ -272,19 +310,24 @@ class Results:
     """Where the workflow began: commit, num_changed and num_unknown files; None where that is not known."""
     baseline: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the process that writes the report: what the artifacts were made with is in `environments`."""
+    environments: Sequence[Environment] = ()
+    """Those of all artifacts, each once."""
     commands: Sequence[str] = ()
     """Shell lines that rerun the experiment."""
     usage: Sequence[StageUsage] = ()
     """What the jobs of each stage asked for and used."""
     steps: Sequence[Mapping[str, Any]] = ()
     """One entry per artifact, in order of the stages: stage, id, artifact (path), digest, inputs (ids), start, end
-    (ISO 8601), seconds, status, reason."""
+    (ISO 8601), seconds, status, reason, environment (its place in `environments`; None where that is not known)."""
     traces: Sequence[FitTrace] = ()
     """One for every iterative step of every feature set that is there, in the order of the plan."""
     references: Sequence[ReferenceResult] = ()
     """What needs no training, as far as it was judged."""
     families: Mapping[str, str] = field(default_factory=dict)
     """A sentence about every kind of model."""
+    corruptions: Mapping[str, CorruptionKind] = field(default_factory=dict)
+    """Every way in which inputs were made worse, in the order in which a report shows them."""
     features: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The steps of every chain of preprocessing, each with its kind and parameters."""
     scaling: Mapping[str, Any] | None = None

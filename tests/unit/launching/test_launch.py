@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headrace.planning import launch, ownership
-from headrace.planning.launch import Workflow
-from headrace.planning.ownership import OWNER_VARIABLE
+from headrace.launching import launch
+from headrace.launching.launch import Workflow
+from headrace.running import ownership
+from headrace.running.ownership import OWNER_VARIABLE
 
 ROOT = Path(__file__).parents[3]
 DATA = {
@@ -115,12 +116,25 @@ def test_a_mistake_ends_with_one_line_and_code_2(capsys, change, words):
     assert not Path(".snakemake").exists()
 
 
-def test_a_gpu_that_no_run_may_use_is_refused_before_anything_is_planned(capsys):
-    resources = {"train_fnn": {"gpu": 1, "runs_per_gpu": 0}}
+@pytest.mark.parametrize("written", ["0", "two", "1.5", "max(1, 2)"])
+def test_a_gpu_that_no_run_may_use_is_refused_before_anything_is_planned(capsys, written):
+    from snakemake.cli import parse_set_resources
+
+    resources = parse_set_resources(["train_fnn:gpu=1", f"train_fnn:runs_per_gpu={written}"])
     with pytest.raises(SystemExit) as caught:
         Workflow({}, [], write(), is_main=True, resources=resources)
     assert caught.value.code == 2
-    assert capsys.readouterr().err == "train_fnn: runs_per_gpu: 0; allowed: whole numbers above 0\n"
+    assert capsys.readouterr().err == f"train_fnn: runs_per_gpu: {written}; allowed: whole numbers above 0\n"
+    assert not Path(".snakemake").exists()
+
+
+def test_a_number_of_threads_that_is_none_is_refused(capsys):
+    from snakemake.cli import parse_set_threads
+
+    with pytest.raises(SystemExit) as caught:
+        Workflow({}, [], write(), is_main=True, threads=parse_set_threads(["train_fnn=two"]))
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "train_fnn: threads: two; allowed: whole numbers above 0\n"
 
 
 @pytest.mark.parametrize(("own", "mem_mb"), [({}, 3072), ({"mem_mb": 7}, 3072)])

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from headrace.provenance.digests import PICTURES
+from headrace.findings.results import Explanation, LatentMap, SanityCheck, Traversals
+from headrace.provenance.digests import ATTRIBUTIONS, PICTURES
 from headrace.provenance.manifests import read_json
-from headrace.reporting.results import Explanation, LatentMap, SanityCheck, Traversals
 from headrace.stores.arrays import load_arrays
 
-ATTRIBUTIONS = "attributions.json"
-"""The file in an artifact of `evaluate` that says what was found of attributions."""
 SHOWN = {
     "rows": "row",
     "targets": "target",

@@ -1,0 +1,1 @@
+"""What an experiment found out, gathered from its artifacts as plain data."""

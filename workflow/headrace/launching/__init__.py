@@ -1,0 +1,1 @@
+"""What the Snakefile calls: the plan, the jobs' needs, how often SLURM is asked."""
