@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from sample_explanations import explained_quickstart, explained_series, hostile_explanations
 from sample_results import broken_quickstart, hostile, quickstart, unconverged
 
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -30,7 +31,9 @@ def find_violations(page, *rules: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("make", [quickstart, broken_quickstart, hostile])
+@pytest.mark.parametrize(
+    "make", [quickstart, broken_quickstart, hostile, explained_quickstart, explained_series, hostile_explanations]
+)
 def test_the_report_breaks_no_rule_in_light_and_in_dark(visit, make):
     seen = visit(make)
     assert find_violations(seen.page) == []

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from sample_explanations import explained_quickstart
 from sample_results import hostile, quickstart
 
 COUNT = "document.querySelectorAll('.chart svg').length"
@@ -128,4 +129,34 @@ def test_curves_zoom_along_both_axes_keep_numbers_on_them_and_still_tell_their_r
     tooltip = seen.page.locator("#vg-tooltip-element")
     tooltip.wait_for(state="visible")
     assert "fnn-digits-s" in tooltip.inner_text()
+    assert seen.complaints == []
+
+
+def test_heat_maps_are_seen_on_light_and_dark_and_tell_their_sample(visit):
+    seen = visit(explained_quickstart, viewport={"width": 1100, "height": 800})
+    charts = seen.page.locator("section[aria-labelledby=attributions] .chart")
+    assert charts.count() == 3
+    assert [chart.locator("svg image").count() for chart in charts.all()] == [3, 3, 3]
+    tiles = "(chart) => [...chart.querySelectorAll('path')].map((one) => getComputedStyle(one).fill)"
+    for scheme, panel in (("light", "rgb(245, 247, 249)"), ("dark", "rgb(28, 34, 40)")):
+        seen.page.emulate_media(color_scheme=scheme)
+        assert panel in charts.first.evaluate(tiles)
+    charts.first.scroll_into_view_if_needed()
+    box = charts.first.locator("svg image").first.bounding_box()
+    # The last of four samples.
+    seen.page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"])
+    tooltip = seen.page.locator("#vg-tooltip-element")
+    tooltip.wait_for(state="visible")
+    assert tooltip.inner_text().split() == [
+        "what",
+        "sample",
+        "sample",
+        "13",
+        "true",
+        "3",
+        "predicted",
+        "4",
+        "largest",
+        "share",
+    ]
     assert seen.complaints == []

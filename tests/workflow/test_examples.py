@@ -66,5 +66,8 @@ def test_an_example_runs_from_its_files_to_its_report(name: str, project: Projec
         assert f"-{kind}" in page
     with (folder / "results.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    models = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())["models"]
-    assert {row["family"] for row in rows} == {model["kind"] for model in models}
+    asked = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    assert {row["family"] for row in rows} == {model["kind"] for model in asked["models"]}
+    explained = list(project.folder.glob("artifacts/evaluate/*/attributions.json"))
+    assert len(explained) == ("attributions" in asked.get("evaluation", {})) * len(asked["models"])
+    assert ('id="attributions"' in page) == bool(explained)

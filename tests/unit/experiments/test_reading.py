@@ -342,6 +342,21 @@ MISTAKES = {
         "evaluation.corruption.noise",
         ["is empty; give at least one strength"],
     ),
+    "no samples to explain": (
+        f"{DIGITS}{FNN}evaluation:\n  attributions: {{samples: 0}}  # here\n",
+        "evaluation.attributions.samples",
+        ["greater than or equal to 1"],
+    ),
+    "unknown way to explain": (
+        f"{DIGITS}{FNN}evaluation:\n  attributions: {{sample: 3}}  # here\n",
+        "evaluation.attributions.sample",
+        ["unknown key; allowed: samples, steps, patches, seed", "'samples'"],
+    ),
+    "attributions switched on like a light": (
+        f"{DIGITS}{FNN}evaluation:\n  attributions: true  # here\n",
+        "evaluation.attributions",
+        ["should be a mapping of keys, not true"],
+    ),
     "noise twice": (
         f"{DIGITS}{FNN}evaluation:\n  corruption: {{noise: [0.1, 0.1]}}  # here\n",
         "evaluation.corruption.noise",

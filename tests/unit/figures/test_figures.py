@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import struct
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from headrace.figures import charts
 from headrace.figures.charts import draw_curves
 from headrace.figures.comparisons import HIGHER_IS_BETTER, LOWER_IS_BETTER, compare
 from headrace.figures.confusions import draw_confusion, sum_confusions
 from headrace.figures.convergence import MAX_PANELS, MAX_POINTS, draw_convergence, find_unconverged, select_drawn
-from headrace.figures.images import encode_png, join_images
+from headrace.figures.images import encode_levels, encode_png, join_images
 from headrace.figures.numbers import format_alike, format_bytes, format_mean, format_number, format_seconds
 from headrace.figures.seeds import MAX_SEED_ROWS, draw_seeds, select_shown
 from headrace.figures.theme import Spec, assign_colours, draw_svg
@@ -306,6 +308,22 @@ def test_png_decodes_to_the_same_pixels():
     assert struct.unpack(">I", body[8 + size : 12 + size])[0] == zlib.crc32(body[4 : 8 + size])
     rows = np.frombuffer(zlib.decompress(body[8 : 8 + size]), dtype=np.uint8).reshape(3, 5)
     np.testing.assert_array_equal(rows[:, 1:], pixels)
+
+
+def test_colours_survive_a_reader_of_images():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(encode_png(pixels))) as image:
+        assert image.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+def test_a_heat_map_is_transparent_at_zero_and_symmetric_about_it():
+    levels = np.array([[-127, -64, 0, 64, 127]], dtype=np.int8)
+    with Image.open(io.BytesIO(encode_levels(levels, ("#ff8000", "#0000ff")))) as image:
+        found = np.asarray(image.convert("RGBA"))[0]
+    assert found[:, 3].tolist() == [255, 129, 0, 129, 255]
+    assert found[[0, 1], :3].tolist() == 2 * [[255, 128, 0]]
+    assert found[[3, 4], :3].tolist() == 2 * [[0, 0, 255]]
 
 
 def test_images_are_clipped_and_joined_with_gaps():

@@ -23,6 +23,7 @@ from headrace.findings.results import Results
 from headrace.provenance.fingerprints import PACKAGE
 from headrace.reporting.report import compose
 from headrace.sections.base import Page
+from sample_explanations import explained_quickstart, explained_series, explained_tables, hostile_explanations
 from sample_results import hostile, oddities, quickstart, ranked, three_datasets, two_datasets, unconverged
 
 QUICKSTART = [
@@ -62,8 +63,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+EXPLAINED = [explained_quickstart, explained_tables, explained_series, hostile_explanations]
+
+
 @pytest.mark.parametrize(
-    "make", [quickstart, unconverged, two_datasets, three_datasets, scaled, ranked, oddities, hostile]
+    "make", [quickstart, unconverged, two_datasets, three_datasets, scaled, ranked, oddities, hostile, *EXPLAINED]
 )
 def test_every_chart_of_the_page_is_there(make):
     report = composed(make)

@@ -17,6 +17,7 @@ from headrace.judging.group_metrics import score_classes_by_group
 from headrace.registry import list_kinds, load_kind
 from headrace.sections import methods as section
 from headrace.sections.base import Page
+from sample_explanations import explained_quickstart
 from sample_results import (
     HOSTILE,
     broken_quickstart,
@@ -98,6 +99,18 @@ def test_only_what_was_used_is_cited():
     plain = {"student", "seeds", "snakemake", "pytorch", "adam", "holm", "paired", "dropout"}
     assert keys_of(two_datasets()) == plain
     assert keys_of(quickstart()) == {*plain, "convolutions", "gru", "vae", "ece"}
+
+
+def test_how_predictions_were_explained_is_said_and_cited():
+    text = text_of(explained_quickstart())
+    assert (
+        "What predictions rest on was found for 4 samples of the test split by integrated gradients (Sundararajan et "
+        "al. 2017), at 64 steps from a baseline of 0, and by occlusion (Zeiler and Fergus 2014). Both were held "
+        "against the same attributions with random weights (Adebayo et al. 2018) by Spearman's rank correlation "
+        "(Spearman 1904)."
+    ) in text
+    sources = {"integrated_gradients", "occlusion", "sanity", "spearman"}
+    assert keys_of(explained_quickstart()) - keys_of(quickstart()) == sources
 
 
 @pytest.mark.parametrize(

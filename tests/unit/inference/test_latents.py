@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
 from headrace.batching.batches import Batch
-from headrace.findings.gathering import read_map, read_traversals
+from headrace.findings.pictures import read_map, read_traversals
 from headrace.inference import latents
 from headrace.inference.latents import MAX_MAPPED, MAX_SIDE, NUM_DIMENSIONS, NUM_STEPS, picture_latents
 from headrace.inference.trained import TrainedRun

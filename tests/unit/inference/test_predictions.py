@@ -149,7 +149,11 @@ def test_shares_of_a_number_are_in_its_units(made: Made, tmp_path: Path) -> None
         ("ragged", ["--attribute", "--output", "a.npz"], "the run reads ragged inputs; allowed: dense measurements"),
         ("sparse", ["--attribute", "--output", "a.npz"], "the run reads sparse inputs; allowed: dense measurements"),
         ("letters", ["--attribute", "--output", "a.npz"], "the run reads codes; allowed: dense measurements"),
-        ("vae", ["--attribute", "--output", "a.npz"], "trained for density; allowed: classification, or one number"),
+        (
+            "vae",
+            ["--attribute", "--output", "a.npz"],
+            "trained for density; allowed: dense measurements, and classes or",
+        ),
         ("raw", ["--attribute", "--output", "a.csv"], "needs --output FILE.npz"),
         ("raw", ["--attribute"], "needs --output FILE.npz"),
     ],

@@ -16,6 +16,7 @@ from headrace.errors import InputError
 from headrace.experiments.reading import check_experiment, load_experiment
 from headrace.planning.artifacts import artifact_path, log_path, receipt_path, spec_path
 from headrace.planning.plan import Plan, Site
+from headrace.planning.runs import find_obstacle
 from shipped_experiments import HERE
 
 BASE = {
@@ -272,6 +273,40 @@ def test_noise_judges_what_it_is_for_again_and_trains_nothing():
     assert set(changed_tasks) == {"classification"}
     assert len(changed_tasks) == sum(run.task == "classification" for run in before.runs)
     assert [each.evaluate.id for each in before.references] == [each.evaluate.id for each in after.references]
+
+
+def test_attributions_are_asked_of_what_can_be_explained_and_train_nothing():
+    data = changed("evaluation", to={"bootstrap": 10, "attributions": {}})
+    data["datasets"]["sines"] = {"kind": "synthetic_sequences"}
+    data["models"][0] |= {"datasets": ["digits", "table"]}
+    data["models"].append({"kind": "rnn", "datasets": ["sines"]})
+    without = {**data, "evaluation": {"bootstrap": 10}}
+    before, after = plan_of(without), plan_of(data)
+    assert ids(before, "shard", "preprocess", "train") == ids(after, "shard", "preprocess", "train")
+    assert [each.evaluate.id for each in before.references] == [each.evaluate.id for each in after.references]
+    old, new = runs_by_label(before), runs_by_label(after)
+    again = {run.model for label, run in old.items() if run.evaluate.id != new[label].evaluate.id}
+    assert again == {"fnn", "plain"}
+    told = {run.model: run.describe()["unexplained"] for run in after.runs}
+    assert told == {"fnn": "", "plain": "", "vae": "was trained for density", "rnn": "reads ragged inputs"}
+    asked = next(run for run in after.runs if run.model == "plain").evaluate.spec["attributions"]
+    assert asked == {"samples": 12, "steps": 64, "patches": 256, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({"task": "classification", "outputs": 3}, ""),
+        ({"task": "regression", "outputs": 1, "is_sequence": True}, ""),
+        ({"task": "regression", "outputs": 2}, "predicts 2 numbers"),
+        ({"task": "classification", "outputs": 3, "layout": "sparse"}, "reads sparse inputs"),
+        ({"task": "next_step", "outputs": 9, "layout": "dense", "num_codes": 9}, "reads codes"),
+        ({"task": "classification", "outputs": 3, "layout": "ragged", "num_codes": 256}, "reads codes"),
+        ({"task": "density", "outputs": 0}, "was trained for density"),
+    ],
+)
+def test_what_keeps_a_model_from_being_explained_is_said_in_words(shapes, words):
+    assert find_obstacle({"inputs": [4], **shapes}) == words
 
 
 def test_only_densities_are_judged_again_with_other_draws():

@@ -135,6 +135,7 @@ NEUTRAL = {
     "running.ownership": "which process works where",
     "running.places": "how many runs are trained at a time; each gives the bits that it gives alone",
     "planning.plan": "names artifacts; what it decides is in the spec",
+    "planning.runs": "what is planned; what it decides is in the spec",
     "running.pool": "in which processes work runs; each gives the bits that it gives alone",
     "running.processes": "which process works where",
     "provenance.manifests": "manifests and atomic writes; the format has a number of its own",

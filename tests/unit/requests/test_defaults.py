@@ -266,9 +266,19 @@ def test_many_draws_of_a_bound_ask_for_their_time():
     assert many >= 50_000 * 750 * 4 * 784 / MIB / 20 / 60 > few
 
 
+def test_explaining_many_samples_asks_for_its_time():
+    few = default_requests(plan())["evaluate"]["runtime"]
+    asked = {"samples": 1000, "steps": 1000, "patches": 500}
+    many = default_requests(plan(evaluation={"attributions": asked}))["evaluate"]["runtime"]
+    # A prediction a part hidden and three a step, with four sets of weights, of 3 KiB at 1 MiB a second.
+    assert many >= min(MAX_RUNTIME_MIN, 1000 * (500 + 3 * 1000) * 4 * 4 * 784 / MIB / 60) > few
+
+
 def test_what_planning_may_not_import_is_what_it_is_there():
+    from headrace.inference.explanations import NUM_RANDOM
     from headrace.inference.trained import BATCH_SIZE
     from headrace.judging.ranking import MAX_RESAMPLED_CLASSES
 
     assert requests.MAX_RANKED == MAX_RESAMPLED_CLASSES
     assert requests.JUDGED_TOGETHER == BATCH_SIZE
+    assert requests.EXPLAINED_TIMES == 2 + NUM_RANDOM

@@ -187,6 +187,21 @@ class Corruption(Frozen):
         return {kind: sorted(given) for kind, given in self.model_dump(exclude_none=True).items()}
 
 
+class Attributions(Frozen):
+    """What predictions rest on, for some samples of the test split of every run."""
+
+    samples: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Samples to explain: as many of each class, or evenly over the numbers to predict. The report shows 12 at most."""
+    steps: Annotated[int, Field(ge=2, le=10_000)] = 64
+    """Points between baseline and sample at which integrated gradients are taken; more where the report says that their
+    sum misses much."""
+    patches: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Parts of a sample at most that occlusion hides one after the other: windows of an image, steps of a sequence,
+    features. Where there are more, windows are larger, and steps or features are hidden in groups."""
+    seed: Seed = 0
+    """Seed of the random weights that attributions are held against."""
+
+
 class Evaluation(Frozen):
     """What is computed from the predictions on the test split."""
 
@@ -206,6 +221,9 @@ class Evaluation(Frozen):
     It is done to the features that a model reads, behind all preprocessing. A model whose features do not fit a kind is
     left out of it, and the report says so; a kind that fits no model is refused. Densities are left out: a sample made
     worse is another sample."""
+    attributions: Attributions | None = None
+    """Show what predictions rest on, as in `{samples: 12}`, by integrated gradients and by occlusion, and whether that
+    depends on what was learnt. Only for models of dense measurements that predict classes or one number."""
 
 
 class RandomSweep(Frozen):

@@ -31,6 +31,7 @@ MAX_NAME = 150
 OURS = re.compile(r"[a-z_]+-[A-Za-z0-9._-]+[.](svg|csv)")
 """A file that this module may have written."""
 
+_PICTURE = "data:image/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCALE_KEY = re.compile(r"\d+\n")
 """How a value begins that only names a place of a scale; the text behind it is in a column of its own."""
@@ -123,7 +124,7 @@ def tabulate(spec: Spec) -> str:
     tables: Mapping[str, Sequence[Row]] = spec["datasets"]
     rows = [{"table": name, **row} for name, table in tables.items() for row in table]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    shown = [name for name in columns if not all(_names_a_place(row[name]) for row in rows if name in row)]
+    shown = [name for name in columns if not all(_only_draws(row[name]) for row in rows if name in row)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(shown)
@@ -152,8 +153,9 @@ def _lines(row: Row) -> Iterator[Row]:
         yield {name: value[point] if isinstance(value, list) else value for name, value in row.items()}
 
 
-def _names_a_place(value: Any) -> bool:
-    return isinstance(value, str) and _SCALE_KEY.match(value) is not None
+def _only_draws(value: Any) -> bool:
+    """Say whether it names a place of a scale, or is a picture."""
+    return isinstance(value, str) and (_SCALE_KEY.match(value) is not None or value.startswith(_PICTURE))
 
 
 def _cell(value: Any) -> str:

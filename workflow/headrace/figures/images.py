@@ -1,4 +1,4 @@
-"""Grey images as PNG, without an image library."""
+"""Small images as PNG, without an image library: grey, in colours, and heat maps on any background."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-GREY_8_BIT = bytes([8, 0, 0, 0, 0])
-"""Bit depth, colour type, compression, filter and interlace of the header chunk."""
+GREY, RGB, INDEXED = 0, 2, 3
+"""Colour types."""
+CHANNELS = 3
+MAX_LEVEL = 127
+"""Of a heat map, to each side of 0."""
 
 
 LABEL_PX, SPACE_PX, SCALE = 150, 8, 2
@@ -62,15 +65,35 @@ def _as_xml(text: str) -> str:
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Write one grey image, (height, width), as PNG.
+    """Write an image as PNG: grey (height, width), or red, green and blue (height, width, 3).
 
     Source: "Portable Network Graphics (PNG) Specification", W3C, sections 5.3 (chunks) and 11.2.1 (IHDR).
     """
-    height, width = pixels.shape
-    rows = np.zeros((height, width + 1), dtype=np.uint8)  # every row starts with its filter type: 0, none
-    rows[:, 1:] = pixels
-    header = struct.pack(">II", width, height) + GREY_8_BIT
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
+    return _encode(pixels, RGB if pixels.ndim == CHANNELS else GREY, [])
+
+
+def encode_levels(levels: NDArray[np.int8], colours: Sequence[str]) -> bytes:
+    """Write a heat map (height, width) of levels from -127 to 127 as PNG, transparent at 0.
+
+    `colours` (#rrggbb) are those of the lowest and of the highest level; what lies between them and 0 lets the page
+    through, so that strong is strong and weak is weak on white and on black. Sections 11.2.2 (PLTE), 11.3.2 (tRNS).
+    """
+    values = np.arange(-MAX_LEVEL, MAX_LEVEL + 1)
+    red_green_blue = np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8)
+    palette = red_green_blue[(values > 0).astype(int)]
+    opacity = np.rint(np.abs(values) / MAX_LEVEL * 255).astype(np.uint8)
+    places = (levels.astype(np.int16) + MAX_LEVEL).clip(0, 2 * MAX_LEVEL).astype(np.uint8)
+    return _encode(places, INDEXED, [(b"PLTE", palette.tobytes()), (b"tRNS", opacity.tobytes())])
+
+
+def _encode(pixels: NDArray[np.uint8], colour_type: int, palette: Sequence[tuple[bytes, bytes]]) -> bytes:
+    height, width = pixels.shape[:2]
+    numbers = pixels.reshape(height, -1)
+    rows = np.zeros((height, numbers.shape[1] + 1), dtype=np.uint8)  # every row starts with its filter type: 0, none
+    rows[:, 1:] = numbers
+    # Behind the size: bit depth, colour type, compression, filter and interlace.
+    header = struct.pack(">II", width, height) + bytes([8, colour_type, 0, 0, 0])
+    chunks = [(b"IHDR", header), *palette, (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_pack_chunk(kind, body) for kind, body in chunks)
 
 
@@ -88,6 +111,20 @@ def join_images(images: NDArray[Any], gap: int = 2) -> NDArray[np.uint8]:
     return strip.reshape(height, -1)[:, : num_samples * (width + gap) - gap]
 
 
+def join_pixels(images: NDArray[Any]) -> NDArray[Any]:
+    """Put images side by side as they are: (samples, height, width, ...) to (height, samples * width, ...)."""
+    return np.concatenate(list(images), axis=1)
+
+
 def image_uri(pixels: NDArray[np.uint8]) -> str:
-    """Return a grey image as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode("ascii")
+    """Return a grey or coloured image as a data URI."""
+    return _as_uri(encode_png(pixels))
+
+
+def levels_uri(levels: NDArray[np.int8], colours: Sequence[str]) -> str:
+    """Return a heat map as a data URI; see `encode_levels`."""
+    return _as_uri(encode_levels(levels, colours))
+
+
+def _as_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -73,6 +73,7 @@ def describe_methods(
         " ".join(_describe_models(text, results, chosen)),
         " ".join(describe_training(text, [candidate for _, candidate in chosen])),
         " ".join([*_describe_measures(text, results, comparisons), *_describe_tests(text, results, pairs, aggregates)]),
+        _describe_explanations(text, [run for _, candidate in chosen for run in candidate.counted]),
         _describe_tools(text, results, [run for _, candidate in chosen for run in candidate.counted]),
     )
     return Methods(tuple(filter(None, paragraphs)), tuple(text.cited.values()))
@@ -251,6 +252,20 @@ def _describe_tests(
             f"Over {join(found.datasets)} ({found.task}) models are compared by their mean rank and by the "
             f"interquartile mean of their scores{text.cite('seeds')}."
         )
+
+
+def _describe_explanations(text: Text, runs: Sequence[RunResult]) -> str:
+    """Say how predictions were explained, and how that was checked; "" where they were not."""
+    found = [run.explanation for run in runs if run.explanation is not None]
+    if not found:
+        return ""
+    numbers = sorted({each.num_samples for each in found})
+    return (
+        f"What predictions rest on was found for {join(map(_count, numbers), 'or')} samples of the test split by "
+        f"integrated gradients{text.cite('integrated_gradients')}, at {_count(found[0].num_steps)} steps from a "
+        f"baseline of 0, and by occlusion{text.cite('occlusion')}. Both were held against the same attributions with "
+        f"random weights{text.cite('sanity')} by Spearman's rank correlation{text.cite('spearman')}."
+    )
 
 
 def _say_basic(comparisons: Sequence[Comparison]) -> str:

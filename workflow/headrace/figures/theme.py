@@ -17,6 +17,7 @@ PALETTE = ("#2f78c4", "#d95f02", "#0f9b76", "#c2559d", "#b98a00", "#7a68c9", "#3
 """Told apart with the common colour blindnesses and at least 3:1 against white and against the dark page."""
 
 INK, MUTED, LINE = "var(--ink, #1d2329)", "var(--muted, #5b6570)", "var(--line, #dde2e7)"
+PAPER, PANEL = "var(--paper, #ffffff)", "var(--panel, #f5f7f9)"
 """Colours that follow the page from light to dark; a saved file falls back on the light ones."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -38,6 +39,7 @@ CONFIG: Spec = {
         "gridColor": LINE,
     },
     "legend": {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 12, "labelLimit": 280},
+    "header": {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 12, "titleFontSize": 12},
     "text": {"color": INK},
     "rule": {"color": MUTED},
 }

@@ -13,18 +13,18 @@ import numpy as np
 from headrace.datasets.base import GROUP
 from headrace.experiments import yaml_files
 from headrace.findings.environments import intern_environments
+from headrace.findings.feature_names import name_features
 from headrace.findings.kinds import describe_corruption, describe_family
+from headrace.findings.pictures import read_explanation, read_map, read_traversals
 from headrace.findings.results import (
     SCALING,
     CorruptedValue,
     DatasetResult,
     FitTrace,
-    LatentMap,
     MetricValue,
     ReferenceResult,
     Results,
     RunResult,
-    Traversals,
 )
 from headrace.findings.unfinished import NOT_BEGUN, NOT_FINISHED, Unfinished, find_unfinished
 from headrace.judging.calibration import measure_reliability
@@ -183,6 +183,7 @@ def _run(
         seconds=trained["seconds"],
         cpu_s=_cpu_seconds(trained),
         **_shown(judged, run["task"], artifact_path(job.root, "shard", job.spec["shards"][run["dataset"]]) / STORE),
+        **_explained(job, run, judged),
     )
 
 
@@ -262,6 +263,13 @@ def _shown(folder: Path, task: str, data: Path) -> dict[str, Any]:
     return {**shown, "reconstructions": images, "traversals": read_traversals(folder / PICTURES)}
 
 
+def _explained(job: Job, run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What its predictions rest on, or why that was not asked."""
+    store = artifact_path(job.root, "shard", job.spec["shards"][run["dataset"]]) / STORE
+    names = name_features(read_attributes(store), job.spec["experiment"]["features"].get(run["features"], ()))
+    return {"explanation": read_explanation(folder, names), "unexplained": run.get("unexplained", "")}
+
+
 def _score_groups(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> GroupScores:
     """Scores by group of a run that predicts classes or numbers; `said` are the attributes of its data."""
     known = said["group_column"], said["group_names"], arrays[GROUP], arrays["target"]
@@ -269,22 +277,6 @@ def _score_groups(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> 
         return score_numbers_by_group(*known, arrays["prediction"])
     probabilities = arrays["probabilities"]
     return score_classes_by_group(*known, probabilities.argmax(axis=1), probabilities.shape[1])
-
-
-def read_traversals(path: Path) -> Traversals | None:
-    """What `evaluate` has drawn of a latent space, if anything."""
-    arrays = load_arrays(path) if path.exists() else {}
-    if "picture" not in arrays:
-        return None
-    return Traversals(arrays["dimension"], arrays["divergence"], arrays["step"], arrays["picture"] / 255)
-
-
-def read_map(path: Path) -> LatentMap | None:
-    """Where `evaluate` has found samples in a latent space, if it has."""
-    arrays = load_arrays(path) if path.exists() else {}
-    if "place" not in arrays:
-        return None
-    return LatentMap(arrays["place"], arrays["explained"], arrays.get("mapped_target"))
 
 
 def _step(

@@ -7,6 +7,8 @@ the straight line from a baseline to the sample, and multiplied by the way that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,8 +16,11 @@ from torch import Tensor
 
 from headrace.batching.batches import move
 from headrace.errors import InputError
-from headrace.inference.new_data import Part
 from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun
+from headrace.planning.runs import find_obstacle
+
+if TYPE_CHECKING:
+    from headrace.inference.new_data import Part
 
 NUM_STEPS = 64
 """Points on the line. Between them a network may bend; how much that costs is told as `attribution_error`."""
@@ -23,13 +28,9 @@ NUM_STEPS = 64
 
 def refuse_run(run: TrainedRun) -> None:
     """Raise InputError where shares of a prediction have no meaning, or none that could be written."""
-    shapes = run.shapes
-    if shapes.layout != "dense" or shapes.num_codes:
-        what = "codes" if shapes.num_codes else f"{shapes.layout} inputs"
-        raise InputError(f"--attribute: the run reads {what}; allowed: dense measurements")
-    if shapes.task not in ("classification", "regression") or (shapes.task == "regression" and shapes.outputs != 1):
-        what = f"{shapes.outputs} numbers" if shapes.task == "regression" else shapes.task
-        raise InputError(f"--attribute: the run was trained for {what}; allowed: classification, or one number")
+    obstacle = find_obstacle(asdict(run.shapes))
+    if obstacle:
+        raise InputError(f"--attribute: the run {obstacle}; allowed: dense measurements, and classes or one number")
 
 
 def attribute_all(run: TrainedRun, parts: Iterable[Part], num_steps: int = NUM_STEPS) -> Iterator[Outputs]:
@@ -50,19 +51,23 @@ def attribute_all(run: TrainedRun, parts: Iterable[Part], num_steps: int = NUM_S
 
 
 def integrate_gradients(
-    module: torch.nn.Module, inputs: Tensor, baseline: Tensor, num_steps: int = NUM_STEPS
+    module: torch.nn.Module,
+    inputs: Tensor,
+    baseline: Tensor,
+    num_steps: int = NUM_STEPS,
+    chosen: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Shares of every input in the module's largest output, (batch, ...) float64, and what is left over, (batch,).
+    """Shares of every input in an output, (batch, ...) float64, and what is left over, (batch,).
 
-    `inputs` and `baseline` are (batch, ...); the module gives (batch, outputs). The integral is taken at the nodes of
-    Gauss and Legendre. What is left over is the sum of the shares less f(inputs) - f(baseline), which the paper calls
-    completeness: with an exact integral it is 0.
+    `inputs` and `baseline` are (batch, ...); the module gives (batch, outputs), of which `chosen` (batch, 1) int64 are
+    taken apart, or the largest ones. The integral is taken at the nodes of Gauss and Legendre. What is left over is the
+    sum of the shares less f(inputs) - f(baseline), which the paper calls completeness: with an exact integral it is 0.
     """
     # Outside training, the recurrent layers of cuDNN know no gradient; torch's own do.
     with torch.backends.cudnn.flags(enabled=False, deterministic=True):
         with torch.no_grad():
             outputs = module(inputs)
-            chosen = outputs.argmax(dim=1, keepdim=True)
+            chosen = outputs.argmax(dim=1, keepdim=True) if chosen is None else chosen
             ends = [values.gather(1, chosen)[:, 0].double() for values in (outputs, module(baseline))]
         nodes, weights = np.polynomial.legendre.leggauss(num_steps)
         mean = torch.zeros_like(inputs, dtype=torch.float64)

@@ -19,7 +19,7 @@ from headrace.experiments.experiment import Experiment, Setting
 from headrace.experiments.shortening import shorten
 from headrace.experiments.splits import planned_sizes
 from headrace.planning.artifacts import Artifact, Job, batch_id, spec_path
-from headrace.planning.runs import Run, choose_references, find_series, find_shapes
+from headrace.planning.runs import Run, choose_references, find_obstacle, find_series, find_shapes
 from headrace.preprocessing.base import StepSpec
 from headrace.provenance.fingerprints import code_fingerprint
 from headrace.provenance.manifests import digest_json, write_json_if_new
@@ -248,6 +248,9 @@ class Plan:
         own: dict[str, Any] = {"corruption": corruption} if corruption else {}
         if train.spec["shapes"]["task"] == "density":
             own["importance_draws"] = self.experiment.evaluation.importance_draws
+        asked = self.experiment.evaluation.attributions
+        if asked is not None and not find_obstacle(train.spec["shapes"]):
+            own["attributions"] = asked.model_dump(mode="json")
         kinds = (*train.kinds, *(("corruptions", kind) for kind in corruption))
         inputs = {"run": train, "features": features, **find_series(self.experiment, dataset, self.shards)}
         return Artifact("evaluate", train.slug, {**self._evaluation, **own}, inputs, kinds)

@@ -33,8 +33,21 @@ class Run:
         names = ("dataset", "model", "family", "features", "task", "seed", "point")
         parameters = {**self.train.spec["training"], **self.train.spec["family"]}
         ids = {"train": self.train.id, "evaluate": self.evaluate.id}
-        left_out = {"uncorrupted": dict(self.uncorrupted)} if self.uncorrupted else {}
-        return {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids, **left_out}
+        said = {**{name: getattr(self, name) for name in names}, "parameters": parameters, **ids}
+        said |= {"uncorrupted": dict(self.uncorrupted)} if self.uncorrupted else {}
+        return said | {"unexplained": find_obstacle(self.train.spec["shapes"])}
+
+
+def find_obstacle(shapes: Mapping[str, Any]) -> str:
+    """What keeps attributions from meaning anything for a model of these shapes, as `reads codes`; "" for nothing."""
+    task, outputs = shapes["task"], shapes["outputs"]
+    if shapes.get("num_codes"):
+        return "reads codes"
+    if shapes.get("layout", "dense") != "dense":
+        return f"reads {shapes['layout']} inputs"
+    if task == "regression" and outputs != 1:
+        return f"predicts {outputs} numbers"
+    return "" if task in ("classification", "regression") else f"was trained for {task}"
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ NOT_CONTENT = frozenset(
 PICTURES = "pictures.safetensors"
 """What a report shows and no number follows from. Its parts are verified like all others, but count in no digest of a
 whole: the digest of a result says what was found, not how that is illustrated."""
+ATTRIBUTIONS = "attributions.json"
+"""What is said of the pictures of attributions; these numbers do count."""
 
 
 def content_digests(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, str]:

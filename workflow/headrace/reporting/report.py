@@ -34,6 +34,7 @@ from headrace.figures.theme import vegalite_version
 from headrace.findings.results import Results
 from headrace.sections import (
     answer,
+    attributions,
     calibration,
     cards,
     classes,
@@ -73,6 +74,7 @@ SECTIONS: Sequence[Section] = (
     ranking,
     groups,
     robustness,
+    attributions,
     reconstructions,
     latents,
     data,

@@ -45,6 +45,8 @@ TRAINING_MIB_PER_S = 1.0
 """Training inputs that the slowest family takes in a second on one slow core."""
 DRAWN_MIB_PER_S = 20.0
 """Inputs that an autoencoder decodes in a second for one draw of its bound, with convolutions, on one slow core."""
+EXPLAINED_TIMES = 4
+"""Sets of weights that predictions are explained with: trained, of the start, and `explanations.NUM_RANDOM` others."""
 DASK_MIB_PER_S = 50.0
 """What the workers read, transform and write together on a busy shared file system."""
 HOLD_WHOLE = frozenset({"matrix_market", "mnist5k"})
@@ -216,6 +218,10 @@ class Sizes:
         )
         draws = job.artifacts[0].spec.get("importance_draws", 0)
         seconds += len(runs) * draws * data.of("test") / DRAWN_MIB_PER_S
+        if asked := job.artifacts[0].spec.get("attributions"):
+            # A gradient takes twice as long as a prediction.
+            predictions = asked["samples"] * (3 * asked["steps"] + asked["patches"]) * EXPLAINED_TIMES
+            seconds += len(runs) * predictions * 4 * math.prod(shapes["inputs"]) / MIB / TRAINING_MIB_PER_S
         if len(runs) < len(job.artifacts):
             held += data.neighbours()
             # Only codes are all counted.

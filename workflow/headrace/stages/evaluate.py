@@ -15,6 +15,7 @@ from headrace.batching.batches import Batch, Split, open_split
 from headrace.corruptions.base import CorruptionSpec, Original
 from headrace.inference.bounds import bound_by_importance
 from headrace.inference.corruption import corrupt, measure_inputs
+from headrace.inference.explanations import explain
 from headrace.inference.grouping import read_groups
 from headrace.inference.latents import picture_latents
 from headrace.inference.references import make_references
@@ -23,7 +24,7 @@ from headrace.inference.trained import BATCH_SIZE, Outputs, TrainedRun, read_bac
 from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, resample, tabulate
 from headrace.logs import logger
 from headrace.models.base import Shapes
-from headrace.provenance.digests import PICTURES
+from headrace.provenance.digests import ATTRIBUTIONS, PICTURES
 from headrace.provenance.manifests import read_manifest, write_json
 from headrace.registry import restore
 from headrace.running.jobs import Job, Making, Task, making
@@ -37,16 +38,20 @@ COMPUTES = (
     "batching.epochs",
     "batching.windows",
     "blocks",
+    "inference.attributions",
     "inference.bounds",
     "inference.corruption",
+    "inference.explanations",
     "inference.grouping",
     "inference.latents",
+    "inference.occlusion",
     "inference.references",
     "inference.series",
     "inference.trained",
     "judging.calibration",
     "judging.checks",
     "judging.metrics",
+    "judging.rank_correlation",
     "judging.ranking",
     "judging.regression",
     "judging.statistics",
@@ -133,8 +138,7 @@ def evaluate_one(task: Task, work: Making, shared: Shared) -> None:
             shown = {} if means is None else pick_shown(data[split], means)
             save_arrays(work.folder / "predictions.safetensors", outputs | shown | groups)
             keep_resamples(work, {MAIN_METRICS[trained.shapes.task]: resampled})
-            if pictures := picture_latents(trained, data[split].in_order(BATCH_SIZE)):
-                save_arrays(work.folder / PICTURES, pictures)
+            keep_pictures(task, work, trained, data[split], manifest["spec"]["seed"])
             logger.info("evaluate %s: %s", task.id, _said(judged))
     write_json(work.folder / "metrics.json", metrics)
     if "corruption" in task.spec:
@@ -144,6 +148,17 @@ def evaluate_one(task: Task, work: Making, shared: Shared) -> None:
     # Here and not in training, whose time it would take; all seeds of a job share what is counted.
     num_parameters = sum(parameter.numel() for parameter in trained.module.parameters())
     work.execution["flops_per_sample"] = flops_per_sample(trained.family, trained.shapes, num_parameters)
+
+
+def keep_pictures(task: Task, work: Making, run: TrainedRun, data: Split, seed: int) -> None:
+    """What the report shows and no metric follows from, and what is said of attributions; `seed` is the run's."""
+    pictures = picture_latents(run, data.in_order(BATCH_SIZE))
+    if asked := task.spec.get("attributions"):
+        explained, said = explain(run, data, asked, seed)
+        pictures |= explained
+        write_json(work.folder / ATTRIBUTIONS, said)
+    if pictures:
+        save_arrays(work.folder / PICTURES, pictures)
 
 
 def bound_test(task: Task, run: TrainedRun, data: Split) -> Outputs:
