@@ -151,6 +151,16 @@ def test_curves_have_a_row_for_every_epoch():
             assert list(mine.loss) == pytest.approx([row[f"{split}_loss"] for row in run.curves], rel=1e-5)
 
 
+def test_of_pictures_the_table_holds_what_is_known_of_each():
+    (figure,) = [each for each in composed(explained_quickstart).figures if each.parts == ("digits", "cnn", "samples")]
+    table = pandas.read_csv(io.StringIO(tabulate(figure.spec)), dtype={"true": str})
+    cells = table[table.table == "cells"]
+    assert list(cells.true) == 3 * ["0", "1", "2", "3"]
+    assert list(cells["largest share"])[4:] == 8 * [0.25]
+    # What is only drawn has no row: strips of images.
+    assert set(table.table) == {"cells", "labels", "signs"}
+
+
 def test_confusions_hold_the_counts():
     (figure,) = [
         each for each in composed(quickstart).figures if (each.section, each.parts[1]) == ("confusions", "cnn")

@@ -122,7 +122,12 @@ def list_figures(folder: Path) -> list[dict[str, Any]]:
 def tabulate(spec: Spec) -> str:
     """The rows of a chart as CSV, `table` first: which layer of the chart they belong to."""
     tables: Mapping[str, Sequence[Row]] = spec["datasets"]
-    rows = [{"table": name, **row} for name, table in tables.items() for row in table]
+    rows = [
+        {"table": name, **row}
+        for name, table in tables.items()
+        for row in table
+        if not all(_only_draws(value) for value in row.values())
+    ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     shown = [name for name in columns if not all(_only_draws(row[name]) for row in rows if name in row)]
     buffer = io.StringIO()
