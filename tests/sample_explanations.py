@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace.findings.results import Explanation, Results, RunResult, SanityCheck
+from headrace.findings.results import Results, RunResult
+from headrace.findings.shown import Explanation, SanityCheck
 from sample_results import HOSTILE, make_dataset, make_images, make_results, make_run, quickstart, two_datasets
 
 METHODS = ("integrated_gradients", "occlusion")

@@ -21,8 +21,8 @@ from headrace.findings.results import (
     ReferenceResult,
     Results,
     RunResult,
-    Traversals,
 )
+from headrace.findings.shown import Traversals
 from headrace.judging.calibration import measure_reliability
 from headrace.judging.metrics import MAIN_METRICS
 from headrace.judging.ranking import thin, trace_precision_recall, trace_roc

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.figures.latents import MAX_CLASSES, MAX_PANELS, draw_map
 from headrace.figures.theme import draw_svg
-from headrace.findings.results import LatentMap
+from headrace.findings.shown import LatentMap
 from headrace.reporting.report import render
 from sample_results import DIGITS, HOSTILE, quickstart
 

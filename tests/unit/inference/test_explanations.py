@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 from headrace.batching.batches import Split, open_split
 from headrace.findings.gathering import gather
 from headrace.findings.pictures import read_explanation
-from headrace.findings.results import Explanation
+from headrace.findings.shown import Explanation
 from headrace.inference import explanations
 from headrace.inference.attributions import integrate_gradients
 from headrace.inference.explanations import LEVELS, MAX_SHOWN, MAX_SIDE, explain, pick_rows

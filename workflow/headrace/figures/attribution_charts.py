@@ -14,7 +14,8 @@ from headrace.figures.attribution_samples import CELL, LINE_HEIGHT, LINE_OF_KEY,
 from headrace.figures.attributions import NAMES
 from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.theme import INK, LINE, MUTED, PALETTE, Spec, finish
-from headrace.findings.results import Explanation, RunResult
+from headrace.findings.results import RunResult
+from headrace.findings.shown import Explanation
 
 MAX_ROWS = 15
 """Features in one chart, those with the largest mean."""

@@ -22,7 +22,7 @@ from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.images import image_uri, join_pixels, levels_uri
 from headrace.figures.numbers import format_number
 from headrace.figures.theme import PANEL, PAPER, Spec, finish
-from headrace.findings.results import Explanation
+from headrace.findings.shown import Explanation
 
 MIN_HIGH, MAX_HIGH = 20, 180
 """Pixels of height between which a sample is drawn, whatever its shape is."""

@@ -12,7 +12,7 @@ from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.confusions import name_classes
 from headrace.figures.numbers import format_number
 from headrace.figures.theme import PALETTE, Row
-from headrace.findings.results import Explanation
+from headrace.findings.shown import Explanation
 
 FOR, AGAINST = PALETTE[0], PALETTE[1]
 """Colours of what raises the output, and of what lowers it."""

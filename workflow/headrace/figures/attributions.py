@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.figures.comparisons import Candidate
 from headrace.figures.numbers import format_mean, format_number
-from headrace.findings.results import Explanation
+from headrace.findings.shown import Explanation
 from headrace.judging.statistics import summarise
 
 LOW = 0.5

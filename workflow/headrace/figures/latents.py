@@ -11,7 +11,7 @@ from headrace.figures.charts import NAME_OF_KEY, make_key
 from headrace.figures.confusions import name_classes
 from headrace.figures.numbers import format_share
 from headrace.figures.theme import PALETTE, Row, Spec, finish
-from headrace.findings.results import LatentMap
+from headrace.findings.shown import LatentMap
 
 MAX_PANELS = 8
 """Maps on a page."""

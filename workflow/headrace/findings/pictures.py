@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from headrace.findings.results import Explanation, LatentMap, SanityCheck, Traversals
+from headrace.findings.shown import Explanation, LatentMap, SanityCheck, Traversals
 from headrace.provenance.digests import ATTRIBUTIONS, PICTURES
 from headrace.provenance.manifests import read_json
 from headrace.stores.arrays import load_arrays

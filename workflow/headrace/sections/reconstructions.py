@@ -7,7 +7,8 @@ import numpy as np
 from headrace.figures.comparisons import Comparison
 from headrace.figures.images import Strip, join_images
 from headrace.figures.numbers import format_number
-from headrace.findings.results import RunResult, Traversals
+from headrace.findings.results import RunResult
+from headrace.findings.shown import Traversals
 from headrace.sections.base import Context, Page
 
 TITLE = "Reconstructions"

@@ -78,6 +78,7 @@ COMPUTES = (
     "findings.pictures",
     "reporting.report",
     "findings.results",
+    "findings.shown",
     "findings.unfinished",
     "reporting.tables",
     "reporting.tidy",
