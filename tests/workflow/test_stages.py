@@ -30,7 +30,7 @@ from headrace.planning.artifacts import Job, artifact_path, receipt_path, spec_p
 from headrace.planning.plan import Plan, Site
 from headrace.provenance.manifests import read_json, read_manifest
 from headrace.reporting.report import render
-from headrace.reporting.tidy import tabulate_metrics
+from headrace.reporting.tidy import tabulate
 from headrace.running import jobs
 from headrace.stages import train
 from headrace.stores.arrays import load_arrays
@@ -500,7 +500,7 @@ def test_a_result_can_be_digested_and_verified(done: Place, capsys: pytest.Captu
 def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
     done.call_all("report")
     header, *rows = (done.folder / "results" / "tiny" / "results.csv").read_text().splitlines()
-    assert header.startswith("experiment,dataset,family,model,features,task,run,seed,kind")
+    assert header.startswith("experiment,dataset,family,model,features,task,run,seed")
     assert header.endswith("split,metric,value,low,high")
     typed = pq.read_table(done.folder / "results" / "tiny" / "results.parquet")
     assert (",".join(typed.column_names), typed.num_rows) == (header, len(rows))
@@ -508,12 +508,20 @@ def test_the_table_has_a_row_for_every_metric(done: Place) -> None:
         metrics = read_json(artifact_path(done.root, "evaluate", run.evaluate.id) / "metrics.json")
         mine = [row for row in rows if f",{run.train.id}," in row]
         assert len(mine) == len(metrics)
+
+
+def test_references_have_a_row_for_every_metric_in_a_table_of_their_own(done: Place) -> None:
+    done.call_all("report")
+    header, *rows = (done.folder / "results" / "tiny" / "references.csv").read_text().splitlines()
+    assert header == "experiment,dataset,reference,features,task,split,metric,value,low,high"
+    expected = 0
     for reference in done.plan.references:
         judged = read_json(artifact_path(done.root, "evaluate", reference.evaluate.id) / "references.json")
         for each in judged:
-            mine = [row for row in rows if f",{reference.dataset},{each['name']},{each['name']}," in row]
+            mine = [row for row in rows if row.startswith(f"tiny,{reference.dataset},{each['name']},")]
             assert len(mine) == len(each["metrics"])
-            assert all(",,,reference," in row for row in mine)
+            expected += len(mine)
+    assert len(rows) == expected > 0
 
 
 def test_the_statistics_lie_beside_the_table_and_in_the_crate(done: Place) -> None:
@@ -536,7 +544,7 @@ def test_results_of_an_older_version_are_reported_without_references(done: Place
     assert results.references == []
     assert len(results.runs) == len(done.plan.runs)
     assert "most frequent class" not in render(results)
-    assert {line[0][-1] for line in tabulate_metrics(results).lines} == {"run"}
+    assert "references" not in tabulate(results)
 
 
 def test_artifacts_of_an_older_version_are_reported_without_what_they_do_not_say(done: Place, monkeypatch) -> None:
