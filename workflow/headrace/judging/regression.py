@@ -29,6 +29,7 @@ def prepare_regression(outputs: Mapping[str, np.ndarray]) -> Measure:
     measure_standardized = _prepare_standardized(outputs, target_kn, error_kn) if "deviation" in outputs else None
 
     def measure(weights: FloatArray) -> dict[str, FloatArray]:
+        """Every metric for each row of weights (resamples, samples)."""
         rmse, r2 = np.zeros(len(weights)), np.zeros(len(weights))
         for error_n, target_n in zip(error_kn, target_kn, strict=True):
             squared = average(weights, error_n**2)

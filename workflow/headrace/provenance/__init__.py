@@ -1,1 +1,1 @@
-"""What proves a result: manifests, digests, fingerprints of code, the crate."""
+"""What proves a result: manifests, digests, fingerprints of code, checkpoints, the commit."""

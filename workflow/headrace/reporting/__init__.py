@@ -1,1 +1,1 @@
-"""What an experiment found out: gathered, as tables, as one page."""
+"""What is made of the findings: the page, the tables, the crate for machines."""
