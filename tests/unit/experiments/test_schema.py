@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from headrace.errors import InputError
-from headrace.experiments.config import Evaluation, Training
+from headrace.experiments.config import Training
+from headrace.experiments.evaluation import Evaluation
 from headrace.experiments.experiment import ModelKeys, TopLevel
 from headrace.experiments.reading import check_experiment
 from headrace.experiments.schema import TITLES, experiment_schema, render_documentation, render_schema

@@ -9,7 +9,8 @@ from pydantic import SerializeAsAny, SkipValidation
 
 from headrace.corruptions.base import CorruptionSpec
 from headrace.datasets.base import DataInfo, DatasetSpec
-from headrace.experiments.config import Evaluation, Frozen, Name, Sweep, Training
+from headrace.experiments.config import Frozen, Name, Sweep, Training
+from headrace.experiments.evaluation import Evaluation
 from headrace.experiments.splits import planned_sizes
 from headrace.experiments.sweeps import Point, expand
 from headrace.experiments.validation import Problems, parse

@@ -12,8 +12,8 @@ from headrace.corruptions.base import CorruptionSpec
 from headrace.datasets.base import DataInfo, DatasetSpec
 from headrace.errors import InputError
 from headrace.experiments import yaml_files
-from headrace.experiments.config import Evaluation, Kind, Split, Sweep, Training
-from headrace.experiments.evaluation import evaluation_type
+from headrace.experiments.config import Kind, Split, Sweep, Training
+from headrace.experiments.evaluation import Evaluation, evaluation_type
 from headrace.experiments.experiment import RAW, Experiment, Model, ModelKeys, Setting, TopLevel
 from headrace.experiments.splits import planned_sizes, resolve_split
 from headrace.experiments.validation import KeyPath, Problems, parse, parse_mapping
