@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from headrace.batching.batches import Split, open_split
@@ -21,7 +18,7 @@ from headrace.findings.pictures import read_explanation
 from headrace.findings.shown import Explanation
 from headrace.inference import explanations
 from headrace.inference.attributions import integrate_gradients
-from headrace.inference.explanations import LEVELS, MAX_SHOWN, MAX_SIDE, explain, pick_rows
+from headrace.inference.explanations import LEVELS, MAX_SHOWN, MAX_SIDE, explain
 from headrace.inference.occlusion import add_up, cut_patches, occlude
 from headrace.inference.trained import TrainedRun
 from headrace.models.base import ModelSpec, Shapes
@@ -120,38 +117,6 @@ def learn(run: TrainedRun) -> None:
         loss.backward()
         optimizer.step()
     run.module.eval()
-
-
-# Which samples
-
-
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 40))
-def test_as_many_samples_of_every_class_as_there_are(codes: list[int], count: int) -> None:
-    rows = pick_rows(np.array(codes), count, are_classes=True)
-    assert len(set(rows.tolist())) == len(rows) == min(count, len(codes))
-    sizes, picked = Counter(codes), Counter(codes[row] for row in rows)
-    # Nobody has two more than another one that has samples left.
-    most = max(picked.values())
-    assert all(picked[code] >= min(size, most - 1) for code, size in sizes.items())
-    assert [codes[row] for row in rows] == sorted(codes[row] for row in rows)
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60), st.integers(1, 40))
-def test_numbers_are_picked_from_the_lowest_to_the_highest(numbers: list[float], count: int) -> None:
-    rows = pick_rows(np.array(numbers), count, are_classes=False)
-    found = [numbers[row] for row in rows]
-    assert len(set(rows.tolist())) == len(rows) == min(count, len(numbers))
-    assert found == sorted(found)
-    if len(rows) > 1:
-        assert (found[0], found[-1]) == (min(numbers), max(numbers))
-
-
-def test_many_classes_are_left_out_evenly() -> None:
-    rows = pick_rows(np.repeat(np.arange(100), 3), 12, are_classes=True)
-    assert np.array_equal(rows // 3, np.linspace(0, 99, 12).round())
-
-
-# The check
 
 
 def test_what_was_learnt_passes_the_check(tmp_path: Path) -> None:
@@ -260,9 +225,6 @@ def test_the_same_seed_gives_the_same_bits_and_no_generator_moves(tmp_path: Path
     assert {weights for _, weights in changed} == {"random"}
 
 
-# Pictures, and what they cost
-
-
 def test_what_is_kept_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
     run, split = untrained(Shapes((5,), 3, "classification")), store(tmp_path, draw(200, 5), np.arange(200) % 3)
     pictures, said = explain(run, split, {**ASKED, "samples": 150}, SEED)
@@ -324,9 +286,6 @@ def test_sequences_are_explained_by_steps_and_by_features(tmp_path: Path) -> Non
     shares, _ = integrate_gradients(run.module, batch, torch.zeros_like(batch), 32)
     np.testing.assert_allclose(pictures["explained_feature_mean"], shares.abs().sum(dim=1).mean(dim=0), rtol=1e-5)
     np.testing.assert_allclose(pictures["explained_share"][:, 0, 1], shares[:, 1:3].sum(dim=(1, 2)), atol=1e-5)
-
-
-# Whole runs
 
 
 def explanation_of(made: Made, model: str) -> Explanation:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from headrace.batching.batches import Batch, Split, open_split
 from headrace.corruptions.base import CorruptionSpec, Original
 from headrace.inference.bounds import bound_by_importance
+from headrace.inference.chosen import read_rows
 from headrace.inference.corruption import corrupt, measure_inputs
 from headrace.inference.explanations import explain
 from headrace.inference.grouping import read_groups
@@ -41,6 +41,7 @@ COMPUTES = (
     "inference.attributions",
     "inference.bounds",
     "inference.corruption",
+    "inference.chosen",
     "inference.explanations",
     "inference.grouping",
     "inference.latents",
@@ -283,14 +284,7 @@ def predict(run: TrainedRun, data: Split) -> Outputs:
 def pick_shown(data: Split, means: np.ndarray) -> Outputs:
     """Some inputs and what is made of them; spread over the split, which may be in the order of its classes."""
     chosen = np.unique(np.linspace(0, len(data) - 1, NUM_SHOWN).round().astype(np.int64))
-    inputs: list[np.ndarray] = []
-    start = 0
-    for batch in data.in_order(BATCH_SIZE):
-        assert isinstance(batch.inputs, torch.Tensor)
-        own = chosen[(chosen >= start) & (chosen < start + len(batch))]
-        inputs.append(batch.inputs[own - start].numpy())
-        start += len(batch)
-    return {"inputs": np.concatenate(inputs), "mean": means[chosen]}
+    return {"inputs": read_rows(data, chosen).numpy(), "mean": means[chosen]}
 
 
 def _finite(value: Any) -> Any:
