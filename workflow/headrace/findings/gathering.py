@@ -32,7 +32,7 @@ from headrace.judging.group_metrics import GroupScores, score_classes_by_group, 
 from headrace.judging.metrics import MAIN_METRICS, RESAMPLES, confusion
 from headrace.judging.ranking import thin, trace_precision_recall, trace_roc
 from headrace.planning.artifacts import artifact_path
-from headrace.provenance.digests import PICTURES
+from headrace.provenance.digests import ATTRIBUTIONS, PICTURES
 from headrace.provenance.manifests import read_json, read_manifest
 from headrace.running.jobs import Job, environment
 from headrace.stores.arrays import load_arrays
@@ -265,9 +265,11 @@ def _shown(folder: Path, task: str, data: Path) -> dict[str, Any]:
 
 def _explained(job: Job, run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What its predictions rest on, or why that was not asked."""
+    if not (folder / ATTRIBUTIONS).exists():
+        return {"unexplained": run.get("unexplained", "")}
     store = artifact_path(job.root, "shard", job.spec["shards"][run["dataset"]]) / STORE
     names = name_features(read_attributes(store), job.spec["experiment"]["features"].get(run["features"], ()))
-    return {"explanation": read_explanation(folder, names), "unexplained": run.get("unexplained", "")}
+    return {"explanation": read_explanation(folder, names)}
 
 
 def _score_groups(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> GroupScores:

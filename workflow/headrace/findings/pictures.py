@@ -41,12 +41,9 @@ def read_map(path: Path) -> LatentMap | None:
     return LatentMap(arrays["place"], arrays["explained"], arrays.get("mapped_target"))
 
 
-def read_explanation(folder: Path, names: Sequence[str]) -> Explanation | None:
-    """What predictions rest on, if that was asked; `names` are those of the features, where they are known."""
-    path = folder / ATTRIBUTIONS
-    if not path.exists():
-        return None
-    said, arrays = read_json(path), load_arrays(folder / PICTURES)
+def read_explanation(folder: Path, names: Sequence[str]) -> Explanation:
+    """What predictions rest on, where that was asked; `names` are those of the features, where they are known."""
+    said, arrays = read_json(folder / ATTRIBUTIONS), load_arrays(folder / PICTURES)
     patches = said["patches"]
     return Explanation(
         methods=tuple(said["methods"]),
